@@ -1,0 +1,27 @@
+"""Deepfake detectors trained as an adversarial game, and put to work on images and videos.
+
+    >>> import unmask
+    >>> detector = unmask.load_detector("default")
+    >>> detector.detect("clip.mp4").verdict
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from unmask.detection import load_detector
+
+__version__ = "0.1.0"
+__all__ = ["UnmaskError", "__version__", "load_detector"]
+
+
+def __getattr__(name: str) -> Any:
+    # `import unmask` stays instant: torch is loaded when a detector is.
+    if name == "load_detector":
+        from unmask.detection import load_detector
+
+        return load_detector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
