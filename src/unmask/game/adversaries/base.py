@@ -1,0 +1,89 @@
+"""What every adversary is: images, labels and a classifier in, adversarial images and an account out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What an adversary did to one batch.
+
+    Attributes:
+        images: (B, C, H, W) adversarial images in [0, 1].
+        map: what was played, one tensor an image: sigma (B, 1, H, W) in pixels for the blurs, the difference
+            (B, C, H, W) for noise, the displacement (B, 2, H, W) in pixels (x, y) for the flow, the kernels
+            (B, k * k, H, W) for the general kernel, None where there is nothing to show.
+        loss_before: (B,) cross entropy of the clean images, or None if it was not asked for.
+        loss_after: (B,) cross entropy of the adversarial images, or None if it was not asked for.
+    """
+
+    images: Tensor
+    map: Tensor | None = None
+    loss_before: Tensor | None = None
+    loss_after: Tensor | None = None
+
+
+class Adversary(nn.Module, ABC):
+    """Base of all adversaries and of the random controls that stand beside them.
+
+    A subclass implements :meth:`perturb`. It must not change the classifier, may be called under
+    ``torch.no_grad()``, and draws every random number from torch's global generator, so that a seed
+    makes it repeatable. Images are floats in [0, 1]; labels are class indices, 0 is real.
+    """
+
+    #: True if :meth:`perturb` is differentiable with respect to the adversary's own parameters.
+    learns: bool = False
+
+    @abstractmethod
+    def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
+        """Images (B, C, H, W) in [0, 1] and labels (B,) to the attack, without measuring losses."""
+
+    def forward(self, images: Tensor, labels: Tensor, classifier: nn.Module, measure: bool = False) -> Attack:
+        """Attack a batch.
+
+        Args:
+            images: (B, C, H, W), floats in [0, 1].
+            labels: (B,) class indices, 0 is real.
+            classifier: any module from images to logits (B, classes); attacked in eval mode, left as it was.
+            measure: also fill ``loss_before`` and ``loss_after`` (two more forward passes).
+        """
+        attack = self.perturb(images, labels, classifier)
+        if not measure:
+            return attack
+        with torch.no_grad(), attacked(classifier):
+            before = per_image_loss(classifier(images), labels)
+            after = per_image_loss(classifier(attack.images), labels)
+        return Attack(attack.images, attack.map, before, after)
+
+
+def per_image_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of each image, (B,), from logits (B, classes) and class indices (B,)."""
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+@contextmanager
+def attacked(classifier: nn.Module) -> Iterator[None]:
+    """The classifier as it stands while it is attacked: eval mode, parameters frozen, restored after.
+
+    Running BatchNorm statistics must not see adversarial samples, and no gradient may reach the parameters.
+    """
+    modes = [(module, module.training) for module in classifier.modules()]
+    trainable = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    classifier.eval()
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter in trainable:
+            parameter.requires_grad_(True)
