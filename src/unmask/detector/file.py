@@ -1,0 +1,150 @@
+"""A finished detector on disk: ``model.safetensors`` and ``card.json`` in a folder. Nothing is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from unmask.detector.card import Card
+from unmask.errors import UnmaskError
+from unmask.writing import write_text
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+#: Detectors that ship in the package, by name.
+BUNDLED = Path(__file__).parents[1] / "detectors"
+#: Endings of files that Python would execute on load.
+_PICKLES = (".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin", ".tar")
+
+
+def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tensor], card: Card) -> Path:
+    """Write a detector; each file appears whole or not at all, and the card names the weights it belongs to.
+
+    Args:
+        folder: made if it is missing; a detector that is there is replaced.
+        state_dict: of a classifier as ``build_classifier`` makes it; dtypes are kept.
+        card: its ``weights_sha256`` is filled in here.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnmaskError: the folder cannot be written, or the card holds what JSON cannot.
+    """
+    target = Path(folder)
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state_dict.items()}
+    data = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    finished = replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
+    try:
+        text = json.dumps(finished.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise UnmaskError(target / CARD, f"the card cannot be written as JSON ({error})") from error
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        _write_bytes(target / WEIGHTS, data)
+    except OSError as error:
+        raise UnmaskError(target, f"cannot be written: {error.strerror or error}") from error
+    write_text(target / CARD, text)
+    return target
+
+
+def read_detector(name_or_path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
+    """Read card and tensors of a detector.
+
+    Args:
+        name_or_path: ``default`` or the name of another bundled detector, a folder, or one of its two files.
+
+    Raises:
+        UnmaskError: nothing is there, a file is missing, truncated, a pickle, of another format version, or
+            makes no sense, or the weights are not those that the card was written for.
+    """
+    folder = _locate(name_or_path)
+    card = _read_card(folder / CARD)
+    return card, _read_weights(folder / WEIGHTS, card)
+
+
+def _locate(name_or_path: str | os.PathLike[str]) -> Path:
+    path = Path(name_or_path)
+    if path.name in (CARD, WEIGHTS) and path.is_file():
+        return path.parent
+    if path.is_dir():
+        return path
+    bundled = BUNDLED / path
+    if len(path.parts) == 1 and path.name not in ("", ".", "..") and bundled.is_dir():
+        return bundled
+    if path.suffix.lower() in _PICKLES and path.exists():
+        raise UnmaskError(
+            path, f"is a pickle, which could run code; a detector is a folder with {WEIGHTS} and {CARD}"
+        )
+    if path.exists():
+        raise UnmaskError(path, f"is no detector: a folder with {WEIGHTS} and {CARD} is needed")
+    names = sorted(entry.name for entry in BUNDLED.glob("*") if (entry / CARD).is_file())
+    known = f"bundled detectors: {', '.join(names)}" if names else "this installation bundles no detector"
+    raise UnmaskError(path, f"no such detector ({known})")
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.exists():
+        others = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in _PICKLES)
+        instead = f"; {others[0]} is a pickle, which could run code and is not loaded" if others else ""
+        raise UnmaskError(path, f"the file is missing{instead}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _read_card(path: Path) -> Card:
+    data = _read_bytes(path)
+    try:
+        return Card.from_json(json.loads(data.decode("utf-8"), parse_constant=_no_constant))
+    except json.JSONDecodeError as error:
+        raise UnmaskError(path, f"is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UnmaskError(path, str(error)) from error
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
+    data = _read_bytes(path)
+    if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"):
+        raise UnmaskError(
+            path, "is a pickle under another name; only safetensors are loaded, which run no code"
+        )
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UnmaskError(path, f"is truncated or no safetensors file ({error})") from error
+    if card.weights_sha256 and hashlib.sha256(data).hexdigest() != card.weights_sha256:
+        raise UnmaskError(path, f"is not the file that {CARD} was written for (its SHA-256 differs)")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UnmaskError(path, f"tensor {name} holds NaN or infinity")
+    return tensors
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,139 @@
+"""From face crops to P(fake) with a finished detector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unmask.detector.card import Card
+from unmask.detector.file import WEIGHTS, read_detector
+from unmask.errors import UnmaskError
+
+Crops = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
+
+
+class Scorer:
+    """A detector at work, in float32 whatever dtype its weights were stored in; threads may share it.
+
+    Args:
+        card: how to normalise, calibrate and decide.
+        state_dict: weights of the classifier that the card describes.
+        device: torch device; None means CUDA where there is one, else the CPU.
+        batch_size: crops in one forward pass. It changes speed and memory, not scores.
+        name: what errors and protocols call it.
+
+    Attributes:
+        card: the detector's card.
+        name: as given.
+        model: the classifier, (B, 3, H, W) in [0, 1] to logits; eval mode, parameters frozen, inputs may
+            still require a gradient.
+        device: where it runs.
+
+    Raises:
+        UnmaskError: there is no such backbone, or the weights are of another network.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        state_dict: Mapping[str, Tensor],
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+        name: str = "detector",
+    ) -> None:
+        # timm takes seconds to import; a reader of cards need not wait for it.
+        from unmask.game.classifier import build_classifier
+
+        self.card = card
+        self.name = name
+        self.batch_size = batch_size
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            model = build_classifier(card.backbone, card.classes, card.mean, card.std, pretrained="none")
+        except UnmaskError as error:
+            raise UnmaskError(name, str(error)) from error
+        _load(model, state_dict, name)
+        model.float().eval().requires_grad_(False)
+        self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str] = "default",
+        device: str | torch.device | None = None,
+        batch_size: int = 32,
+    ) -> Scorer:
+        """Load a detector by name or path, see :func:`unmask.detector.file.read_detector`."""
+        card, state_dict = read_detector(name_or_path)
+        return cls(card, state_dict, device, batch_size, name=str(name_or_path))
+
+    def prepare(self, crops: Crops) -> Tensor:
+        """Crops, uint8 RGB (H, W, 3) each and of any size, to a tensor (N, 3, S, S) in [0, 1] on the device.
+
+        Resized bilinearly with antialiasing on uint8, always on the CPU: as in training, and the same bytes
+        whatever the device.
+
+        Raises:
+            ValueError: a crop is not uint8 (H, W, 3), or is empty.
+        """
+        size = self.card.input_size
+        batch = torch.empty(len(crops), 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
+        for row, crop in enumerate(crops):
+            if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
+                raise ValueError(f"crop {row} is {crop.dtype} {crop.shape}, expected uint8 (H, W, 3)")
+            # A copy: torch warns about arrays it may not write to, such as those that PIL hands out.
+            image = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None]
+            if image.shape[2:] != (size, size):
+                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
+            batch[row] = image[0]
+        return batch.to(self.device).float().div_(255)
+
+    @torch.inference_mode()
+    def log_odds(self, crops: Crops) -> npt.NDArray[np.float64]:
+        """Raw log P(fake) / P(real) of each crop, float64 (N,): logsumexp of the fakes' logits less the real.
+
+        Args:
+            crops: N crops by the card's recipe, uint8 RGB (H, W, 3) of any size, or an array (N, H, W, 3).
+
+        Raises:
+            ValueError: a crop is not uint8 (H, W, 3), or is empty.
+        """
+        found = [np.empty(0)]
+        for start in range(0, len(crops), self.batch_size):
+            images = self.prepare(crops[start : start + self.batch_size])
+            with torch.autocast(self.device.type, enabled=False):
+                logits = self.model(images).double().cpu()
+            found.append((torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]).numpy())
+        return np.concatenate(found)
+
+    def score(self, crops: Crops) -> npt.NDArray[np.float64]:
+        """Calibrated P(fake) of each crop, float64 (N,); arguments and errors as :meth:`log_odds`."""
+        return self.card.probability(self.log_odds(crops))
+
+
+def _load(model: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
+    """Strictly: a tensor that is missing, left over or of another shape is an error that names it."""
+    wanted = model.state_dict()
+    missing = [key for key in wanted if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in wanted]
+    reshaped = [
+        f"{key} {tuple(state_dict[key].shape)} for {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in state_dict and state_dict[key].shape != tensor.shape
+    ]
+    problems = [
+        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        if keys
+    ]
+    if problems:
+        raise UnmaskError(
+            name, f"the tensors of {WEIGHTS} do not fit the card's backbone: {'; '.join(problems)}"
+        )
+    model.load_state_dict(state_dict)

@@ -1,0 +1,220 @@
+"""Measure a finished detector on face tables: scores once, then every metric at frame and video level."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.errors import UnmaskError
+from unmask.evaluation.bootstrap import estimate, missing_class
+from unmask.evaluation.result import Evaluation, Levels, Rows, TableResult
+
+if TYPE_CHECKING:
+    from unmask.data.table import FaceTable
+    from unmask.detector import Card
+    from unmask.faces.face import FaceDetector
+
+#: Crops in memory at once.
+_CHUNK = 64
+
+
+class ScoresCrops(Protocol):
+    """What :func:`evaluate` needs of a detector; :class:`unmask.detector.Scorer` is one."""
+
+    @property
+    def card(self) -> Card: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def score(self, crops: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64]: ...
+
+
+def evaluate(
+    scorer: ScoresCrops,
+    tables: Sequence[str | Path],
+    *,
+    split: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    recrop: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Score every row of every table and measure the detector on each table by itself.
+
+    A row that cannot be decoded, or in which no face is found, is skipped and listed. A table that cannot be
+    read or that lacks a class gets an ``error`` and the others are still done.
+
+    Args:
+        scorer: the detector.
+        tables: Parquet files or folders of them, each reported on its own.
+        split: keep only the rows of this split.
+        bootstrap: resamples of the 95 % interval, 0 for none.
+        seed: of the resamples.
+        recrop: find the face in every image and crop it by the detector's own recipe; for tables whose images
+            are wider than its crops. The largest face counts. Otherwise the images are crops already.
+        progress: called with table, rows done and rows in all after every chunk.
+    """
+    face_detector: FaceDetector | None = None
+    if recrop:
+        from unmask.faces.mtcnn import MTCNN
+
+        face_detector = MTCNN()
+    protocol = _protocol(scorer, split, bootstrap, seed, recrop)
+    found = []
+    for path in map(str, tables):
+        try:
+            found.append(_evaluate_table(scorer, path, split, protocol, face_detector, progress))
+        except UnmaskError as error:
+            found.append(TableResult(path, protocol, error=str(error)))
+    return Evaluation(found)
+
+
+def _evaluate_table(
+    scorer: ScoresCrops,
+    path: str,
+    split: str | None,
+    protocol: dict[str, Any],
+    face_detector: FaceDetector | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> TableResult:
+    from unmask.data.table import FaceTable
+
+    table = FaceTable.read(path, split)
+    scores = np.full(len(table), np.nan)
+    skipped, no_face = [], 0
+    for start in range(0, len(table), _CHUNK):
+        rows, crops = [], []
+        for row in range(start, min(start + _CHUNK, len(table))):
+            try:
+                crop = _crop(table, row, scorer.card, face_detector)
+            except UnmaskError as error:
+                skipped.append({"row": error.subject, "reason": error.reason})
+                continue
+            if crop is None:
+                skipped.append({"row": table.where(row), "reason": "no face found"})
+                no_face += 1
+                continue
+            rows.append(row)
+            crops.append(crop)
+        if crops:
+            scores[rows] = scorer.score(crops)
+        if progress is not None:
+            progress(path, min(start + _CHUNK, len(table)), len(table))
+    frames = _rows(table, scores).take(~np.isnan(scores))
+    measured = _Measure(
+        scorer.card.threshold, protocol["interval"]["resamples"], protocol["interval"]["seed"]
+    )
+    undefined = missing_class(frames.fake)
+    problem = (
+        None if undefined is None else f"{path}: {undefined}{' that could be scored' if skipped else ''}"
+    )
+    return TableResult(
+        path,
+        protocol,
+        sha256=_sha256(path),
+        levels=measured(frames) if len(frames) else None,
+        by_method=dict(measured.by_method(frames)) if undefined is None else {},
+        by_quality=dict(measured.by_quality(frames)) if undefined is None else {},
+        skipped=skipped,
+        no_face=no_face,
+        error=problem,
+    )
+
+
+def _crop(
+    table: FaceTable, row: int, card: Card, face_detector: FaceDetector | None
+) -> npt.NDArray[np.uint8] | None:
+    image = table.image(row)
+    if face_detector is None:
+        return image
+    faces = face_detector([image])[0]
+    if not faces:
+        return None
+    try:
+        return card.crop.crop(image, faces[0].box)
+    except ValueError as error:
+        raise UnmaskError(table.where(row), str(error)) from error
+
+
+def _rows(table: FaceTable, scores: npt.NDArray[np.float64]) -> Rows:
+    videos = [f"{fake}/{key}" for fake, key in zip(table.fake, table.video_key(), strict=True)]
+    clusters = [f"{name}/{group}" for name, group in zip(table.dataset, table.component, strict=True)]
+    return Rows(
+        table.fake,
+        scores,
+        table.method,
+        table.quality,
+        np.asarray(videos, dtype=object),
+        np.asarray(clusters, dtype=object),
+    )
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Rows to metrics, with one threshold and one way to draw intervals."""
+
+    threshold: float
+    resamples: int
+    seed: int
+
+    def __call__(self, frames: Rows) -> Levels:
+        videos = frames.videos()
+        counts = {
+            "rows": len(frames),
+            "videos": len(videos),
+            "real_rows": int(np.sum(~frames.fake)),
+            "fake_rows": int(np.sum(frames.fake)),
+            "real_videos": int(np.sum(~videos.fake)),
+            "fake_videos": int(np.sum(videos.fake)),
+            "components": len(set(frames.cluster)),
+        }
+        frame, video = (
+            estimate(
+                rows.fake, rows.score, rows.cluster.astype(str), self.threshold, self.resamples, self.seed
+            )
+            for rows in (frames, videos)
+        )
+        return Levels(counts, frame, video)
+
+    def by_method(self, frames: Rows) -> Iterator[tuple[str, Levels]]:
+        for name in sorted(set(frames.method[frames.fake])):
+            yield name, self(frames.take(~frames.fake | (frames.method == name)))
+
+    def by_quality(self, frames: Rows) -> Iterator[tuple[str, Levels]]:
+        for name in sorted(set(frames.quality)):
+            yield name, self(frames.take(frames.quality == name))
+
+
+def _protocol(
+    scorer: ScoresCrops, split: str | None, resamples: int, seed: int, recrop: bool
+) -> dict[str, Any]:
+    card = scorer.card
+    return {
+        "detector": {"name": scorer.name, "version": card.version, "weights_sha256": card.weights_sha256},
+        "split": split,
+        "crop": {"from": "faces found by MTCNN, the largest" if recrop else "table", **card.crop.to_dict()},
+        "threshold": card.threshold,
+        "threshold_rule": card.threshold_rule,
+        "calibration": dict(card.calibration),
+        "video_score": "mean of the frames' P(fake); a video is one data set, manipulation, quality and clip",
+        "interval": {
+            "method": "percentile bootstrap over components (near-duplicate sources)",
+            "confidence": 0.95,
+            "resamples": resamples,
+            "seed": seed,
+        },
+    }
+
+
+def _sha256(path: str) -> str | None:
+    if not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
