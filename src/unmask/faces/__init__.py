@@ -1,1 +1,33 @@
+"""From a file to faces: open, sample, find, link over frames, crop.
 
+>>> from unmask import faces
+>>> media = faces.read_media("clip.mp4")
+>>> found = faces.MTCNN()([frame.image for frame in media.frames])
+>>> track = faces.link_tracks(found)[0]
+>>> position, face = track.faces[0]
+>>> crop = faces.CropRecipe().crop(media.frames[position].image, face.box)
+"""
+
+from __future__ import annotations
+
+from unmask.faces.crop import CropRecipe
+from unmask.faces.face import Box, Face, FaceDetector
+from unmask.faces.media import Frame, Media, find_media, is_media, read_media
+from unmask.faces.mtcnn import MTCNN
+from unmask.faces.tracks import Track, find_scenes, link_tracks
+
+__all__ = [
+    "MTCNN",
+    "Box",
+    "CropRecipe",
+    "Face",
+    "FaceDetector",
+    "Frame",
+    "Media",
+    "Track",
+    "find_media",
+    "find_scenes",
+    "is_media",
+    "link_tracks",
+    "read_media",
+]

@@ -1,0 +1,67 @@
+"""One image file to one upright RGB picture."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+
+# Warnings are caught by changing filters that all threads share, so one image is opened at a time.
+_warnings_lock = threading.Lock()
+
+
+def read_image(path: Path, max_pixels: int) -> np.ndarray:
+    """The first picture of an image file, uint8 (H, W, 3), RGB, turned upright by its EXIF tag.
+
+    Raises:
+        UnmaskError: it has more than ``max_pixels`` pixels, is cut off, or cannot be decoded.
+    """
+    from PIL import Image, ImageOps
+
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as opened:
+                width, height = opened.size
+                if width * height > max_pixels:
+                    raise UnmaskError(path, _too_large(f"{width} x {height} pixels", max_pixels))
+                opened.load()
+                return _to_rgb(ImageOps.exif_transpose(opened))
+        except UnmaskError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UnmaskError(path, _too_large("the image", max_pixels)) from error
+        except Image.UnidentifiedImageError as error:
+            raise UnmaskError(path, "the image is damaged or of an unknown kind") from error
+        except MemoryError as error:
+            raise UnmaskError(path, "not enough memory for the image") from error
+        except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
+            cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
+            raise UnmaskError(
+                path, "the image is cut off" if cut else f"the image is damaged ({error})"
+            ) from error
+
+
+def _too_large(what: str, max_pixels: int) -> str:
+    return f"{what}, more than the {max_pixels // 1_000_000} megapixels allowed"
+
+
+def _to_rgb(image: object) -> np.ndarray:
+    from PIL import Image
+
+    assert isinstance(image, Image.Image)
+    if image.mode.startswith(("I", "F")):
+        # Pillow cuts deep greys off at 255 instead of scaling them; floats come in any of three habits.
+        grey = np.asarray(image, dtype=np.float32)
+        top = float(grey.max(initial=0.0))
+        white = 65535.0 if image.mode != "F" or top > 255 else 255.0 if top > 1 else 1.0
+        byte = np.rint(np.clip(grey / white, 0, 1) * 255).astype(np.uint8)
+        return np.repeat(byte[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))

@@ -1,0 +1,128 @@
+"""Open an image or a video, whatever its suffix claims, and take frames out of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+
+#: Suffixes by which media are picked out of a folder; a file that is named itself is told by its content.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+
+#: Pictures above this many pixels are refused before they are decoded.
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: place in the stream in order of presentation, from 0.
+        time: seconds from the first frame.
+        image: uint8 (H, W, 3), RGB, upright.
+    """
+
+    index: int
+    time: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class Media:
+    """What was read from a file.
+
+    Attributes:
+        path: as it was given.
+        kind: "image" or "video".
+        width, height: pixels of the upright frames.
+        duration: seconds, from the time stamps that are there, not from the header; None for an image.
+        frames: at least one, in order of time.
+    """
+
+    path: str
+    kind: Literal["image", "video"]
+    width: int
+    height: int
+    duration: float | None
+    frames: list[Frame]
+
+
+def read_media(path: str | os.PathLike[str], frames: int = 32) -> Media:
+    """Read an image, or frames spread evenly over a video.
+
+    JPEG, PNG, WebP, BMP, TIFF (and GIF) give one frame, the first; EXIF rotation is applied, transparent
+    parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI and MPEG-TS give as many frames as
+    asked for, or all if there are fewer, each the middle of its share of the time; the rotation of the
+    container is applied. A damaged video gives the frames that decode.
+
+    Args:
+        path: the file.
+        frames: at least 1; how many to take out of a video.
+
+    Raises:
+        UnmaskError: the file is missing, empty, no file, no image or video, damaged, without a picture, or
+            has more than ``MAX_PIXELS`` pixels.
+    """
+    if frames < 1:
+        raise UnmaskError("frames", f"must be at least 1, got {frames}")
+    file = Path(path)
+    try:
+        if file.is_dir():
+            raise UnmaskError(path, "is a folder, not an image or video")
+        if not file.exists():
+            raise UnmaskError(path, "no such file")
+        if not file.is_file():
+            raise UnmaskError(path, "is not a regular file")
+        with file.open("rb") as opened:
+            head = opened.read(32)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnmaskError(path, f"cannot be read ({reason})") from error
+    if not head:
+        raise UnmaskError(path, "the file is empty")
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif", b"avis"):
+        raise UnmaskError(path, "HEIC and AVIF images are not supported; save it as JPEG or PNG")
+    if _is_image(head):
+        from unmask.faces.image import read_image
+
+        image = read_image(file, MAX_PIXELS)
+        height, width = image.shape[:2]
+        return Media(str(path), "image", width, height, None, [Frame(0, 0.0, image)])
+    from unmask.faces.video import read_video
+
+    duration, taken = read_video(file, frames, MAX_PIXELS)
+    height, width = taken[0][2].shape[:2]
+    return Media(str(path), "video", width, height, duration, [Frame(*frame) for frame in taken])
+
+
+def is_media(path: str | os.PathLike[str]) -> bool:
+    """Whether the suffix is that of an image or video; the file is not opened."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def find_media(folder: str | os.PathLike[str]) -> list[Path]:
+    """Image and video files below a folder by suffix, sorted; hidden files and linked folders are left out.
+
+    Raises:
+        UnmaskError: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise UnmaskError(folder, "no such folder")
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".") and is_media(name)]
+    return sorted(path for path in found if path.is_file())
+
+
+def _is_image(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image format."""
+    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")

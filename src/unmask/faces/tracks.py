@@ -1,0 +1,140 @@
+"""Link the faces of single frames into tracks: one person through one scene, or several cuts back to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unmask.faces.face import Box, Face
+
+
+@dataclass(frozen=True)
+class Track:
+    """The faces of one person, at most one a frame.
+
+    Attributes:
+        faces: (position in the list of frames, face), in order of position; at least one.
+    """
+
+    faces: tuple[tuple[int, Face], ...]
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def link_tracks(
+    faces: Sequence[Sequence[Face]],
+    scenes: Sequence[int] | None = None,
+    *,
+    max_distance: float = 1.0,
+    max_growth: float = 2.0,
+    max_gap: int = 8,
+) -> list[Track]:
+    """Link faces over frames by overlap, distance and size.
+
+    The frames are spread over a clip, so a face may have moved by its own width from one to the next, where
+    boxes no longer overlap: distance between centres decides, in widths of the face, with overlap as a bonus.
+    Of all pairs the closest are linked first, so that two people side by side do not change places.
+
+    Args:
+        faces: faces of each frame, frames in order of time.
+        scenes: one label a frame, as from :func:`find_scenes`; faces are linked only within a label, and
+            frames of other labels between them do not count as a gap. None: all frames are one scene.
+        max_distance: farthest move from one face to the next, as a multiple of the face's size.
+        max_growth: largest ratio of sizes between two faces, at least 1.
+        max_gap: most frames of the scene in a row without the face before its track ends, at least 0.
+
+    Returns:
+        Each face in exactly one track; longest tracks first, of the same length the largest faces, then the
+        earlier. The same input always gives the same tracks.
+
+    Raises:
+        ValueError: ``scenes`` is not as long as ``faces``, or an option is out of range.
+    """
+    if scenes is not None and len(scenes) != len(faces):
+        raise ValueError(f"{len(scenes)} scene labels for {len(faces)} frames")
+    if max_distance <= 0 or max_growth < 1 or max_gap < 0:
+        raise ValueError("max_distance must be above 0, max_growth at least 1, max_gap at least 0")
+    labels = [0] * len(faces) if scenes is None else list(scenes)
+    done: list[list[tuple[int, Face]]] = []
+    for label in dict.fromkeys(labels):
+        # Tracks that may go on, each with the number of its last frame within the scene.
+        alive: list[tuple[int, list[tuple[int, Face]]]] = []
+        for number, position in enumerate(i for i, other in enumerate(labels) if other == label):
+            current = faces[position]
+            done += [track for last, track in alive if number - last > max_gap + 1]
+            alive = [(last, track) for last, track in alive if number - last <= max_gap + 1]
+            pairs = [
+                (cost, i, j)
+                for i, (_, track) in enumerate(alive)
+                for j, face in enumerate(current)
+                if (cost := _cost(track[-1][1].box, face.box, max_distance, max_growth)) is not None
+            ]
+            old, new = set(range(len(alive))), set(range(len(current)))
+            for _, i, j in sorted(pairs):
+                if i in old and j in new:
+                    old.remove(i)
+                    new.remove(j)
+                    alive[i][1].append((position, current[j]))
+                    alive[i] = (number, alive[i][1])
+            alive += [(number, [(position, current[j])]) for j in sorted(new)]
+        done += [track for _, track in alive]
+    done.sort(
+        key=lambda track: (-len(track), -float(np.mean([face.box.area for _, face in track])), track[0][0])
+    )
+    return [Track(tuple(track)) for track in done]
+
+
+def find_scenes(images: Sequence[np.ndarray], threshold: float = 0.5) -> list[int]:
+    """Tell the camera settings of a clip apart by their colours.
+
+    A frame belongs to the scene whose latest frame it resembles most, so a clip that cuts between two people
+    and back has two scenes, not four, and a moving camera stays in one.
+
+    Args:
+        images: uint8 (H, W, 3) frames in order of time.
+        threshold: largest difference within a scene, in (0, 1]: the part of the picture, in each of sixteen
+            fields, whose colour has changed.
+
+    Returns:
+        One label an image, counted from 0 in order of first appearance.
+    """
+    latest: list[np.ndarray] = []
+    labels: list[int] = []
+    for image in images:
+        colours = _colours(image)
+        far = [float(np.abs(colours - other).sum(axis=1).mean()) / 2 for other in latest]
+        # The scene just seen is kept if it fits at all: no hopping between similar ones.
+        label = labels[-1] if labels and far[labels[-1]] <= threshold else int(np.argmin(far)) if far else 0
+        if not far or far[label] > threshold:
+            label = len(latest)
+            latest.append(colours)
+        latest[label] = colours
+        labels.append(label)
+    return labels
+
+
+def _cost(before: Box, after: Box, max_distance: float, max_growth: float) -> float | None:
+    """How unlike two boxes are, lower is closer; None if they cannot be the same face."""
+    sizes = math.sqrt(before.area), math.sqrt(after.area)
+    growth = max(sizes) / min(sizes)
+    across, down = (a - b for a, b in zip(after.centre, before.centre, strict=True))
+    distance = math.hypot(across, down) / (sum(sizes) / 2)
+    if distance > max_distance or growth > max_growth:
+        return None
+    return distance + math.log2(growth) - before.iou(after)
+
+
+def _colours(image: np.ndarray) -> np.ndarray:
+    """Colour histograms of a 4 x 4 grid, (16, 64), each summing to 1."""
+    import cv2
+
+    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.int64) >> 6
+    codes = small[..., 0] * 16 + small[..., 1] * 4 + small[..., 2]
+    fields = codes.reshape(4, 16, 4, 16).transpose(0, 2, 1, 3).reshape(16, 256)
+    counts = np.zeros((16, 64))
+    np.add.at(counts, (np.arange(16)[:, None], fields), 1 / 256)
+    return counts
