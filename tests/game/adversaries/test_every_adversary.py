@@ -184,6 +184,27 @@ def test_any_size_of_image(world, adversary, size):
     assert attack.images.isfinite().all()
 
 
+@every
+def test_images_and_map_keep_their_precision_under_autocast(world, adversary):
+    with torch.autocast("cpu", torch.bfloat16):
+        attack = adversary(world.images[:6], world.labels[:6], world.classifier)
+    assert attack.images.dtype == attack.map.dtype == torch.float32
+
+
+@pytest.mark.parametrize("attack", [attack for attack, _ in ATTACKS.values()], ids=ATTACKS)
+def test_raises_the_loss_of_five_classes(world, attack):
+    """One class of reals and four of fakes, the last of them at work."""
+
+    class Five(nn.Module):
+        def forward(self, images):
+            real, fake = world.classifier(images).unbind(1)
+            return torch.stack((real, fake - 4, fake - 4, fake - 4, fake), dim=1)
+
+    torch.manual_seed(1)
+    hurt = attack(world.images, 4 * world.labels, Five(), measure=True)
+    assert hurt.loss_after.mean() > hurt.loss_before.mean() + 0.3
+
+
 @pytest.mark.parametrize(
     "adversary",
     [

@@ -57,6 +57,18 @@ def test_the_field_is_smooth_between_the_nodes(world):
     assert attack.map.diff(dim=-2).abs().max() < 0.6
 
 
+def test_a_vanishing_gradient_still_shows_the_way():
+    class Confident(nn.Module):
+        def forward(self, images):
+            return torch.stack(
+                (images.diff(dim=-1).square().sum((1, 2, 3)) * 1e-30, images.sum((1, 2, 3)) * 0), 1
+            )
+
+    images = torch.rand(2, 3, 8, 8)
+    attack = Flow(1.0, step_size=0.5, cell=2, random_start=False)(images, torch.tensor([0, 1]), Confident())
+    assert attack.map.norm(dim=1).amax(dim=(1, 2)).tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

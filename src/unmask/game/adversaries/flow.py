@@ -94,6 +94,8 @@ class Flow(Ascent):
         return F.interpolate(nodes, images.shape[-2:], mode="bilinear", align_corners=True)
 
     def _move(self, nodes: Tensor, gradient: Tensor) -> Tensor:
-        nodes = nodes + self.step_size * F.normalize(gradient, dim=1, eps=torch.finfo(gradient.dtype).tiny)
+        # By the larger component first: the squares of a confident classifier's gradient would underflow.
+        largest = gradient.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+        nodes = nodes + self.step_size * F.normalize(gradient / largest, dim=1)
         length = nodes.norm(dim=1, keepdim=True)
         return nodes * (self.max_displacement / length).clamp(max=1)

@@ -59,7 +59,8 @@ def uniform_field(images: Tensor, field: Field, cell: int = 16) -> Tensor:
         return torch.rand_like(images[:, :1])
     rows, columns = _hats(height, cell, images), _hats(width, cell, images)
     nodes = torch.randn_like(images.new_empty(batch, 1, rows.shape[1], columns.shape[1]))
-    return torch.special.ndtr(rows @ nodes @ columns.T)
+    with torch.autocast(images.device.type, enabled=False):  # which would multiply in half precision
+        return torch.special.ndtr(rows @ nodes @ columns.T)
 
 
 def _hats(length: int, cell: int, like: Tensor) -> Tensor:
