@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ from torch.nn import functional as F
 from unmask.detector.card import Card
 from unmask.detector.file import WEIGHTS, read_detector
 from unmask.errors import UnmaskError
+
+#: cuDNN's settings belong to the process: threads that score on a GPU take turns.
+_CUDNN = threading.Lock()
 
 Crops = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
 
@@ -107,7 +112,7 @@ class Scorer:
         found = [np.empty(0)]
         for start in range(0, len(crops), self.batch_size):
             images = self.prepare(crops[start : start + self.batch_size])
-            with torch.autocast(self.device.type, enabled=False):
+            with _single_precision(self.device):
                 logits = self.model(images).double().cpu()
             found.append((torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]).numpy())
         return np.concatenate(found)
@@ -115,6 +120,17 @@ class Scorer:
     def score(self, crops: Crops) -> npt.NDArray[np.float64]:
         """Calibrated P(fake) of each crop, float64 (N,); arguments and errors as :meth:`log_odds`."""
         return self.card.probability(self.log_odds(crops))
+
+
+@contextmanager
+def _single_precision(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TF32 convolutions, which torch allows on a GPU: scores are those of the CPU."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        with _CUDNN, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
 
 
 def _load(model: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None:
