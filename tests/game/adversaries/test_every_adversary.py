@@ -202,7 +202,7 @@ def test_raises_the_loss_of_five_classes(world, attack):
 
     torch.manual_seed(1)
     hurt = attack(world.images, 4 * world.labels, Five(), measure=True)
-    assert hurt.loss_after.mean() > hurt.loss_before.mean() + 0.3
+    assert hurt.loss_after.mean() > 2 * hurt.loss_before.mean()
 
 
 @pytest.mark.parametrize(
