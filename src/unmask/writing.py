@@ -1,0 +1,59 @@
+"""Results reach the disk whole or not at all, and a wrong output path is named before any work is done."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from unmask.errors import UnmaskError
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make sure a file could be written here, without touching one that exists.
+
+    Raises:
+        UnmaskError: the path is a folder, its folder is missing, or nothing can be written there.
+    """
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise UnmaskError(target, "is a folder, a file name is needed")
+        if not target.parent.is_dir():
+            raise UnmaskError(target, f"the folder {target.parent} does not exist")
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+        if target.exists() and not os.access(target, os.W_OK):
+            raise UnmaskError(target, "the file is there and may not be written")
+    except (OSError, ValueError) as error:
+        raise UnmaskError(target, f"cannot be written: {_reason(error)}") from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically: a reader sees the old file or the new one, never half of it.
+
+    Raises:
+        UnmaskError: the disk is full, or the folder is gone or not writable.
+    """
+    target = Path(path)
+    try:
+        if target.exists() and not target.is_file():  # /dev/stdout, a pipe: nothing to replace
+            target.write_text(text, encoding="utf-8")
+            return
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UnmaskError(target, f"cannot be written: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
