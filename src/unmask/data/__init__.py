@@ -1,1 +1,5 @@
+"""Face tables: reading them, drawing batches from them, augmentation."""
 
+from unmask.data.table import FaceTable
+
+__all__ = ["FaceTable"]

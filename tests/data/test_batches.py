@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.tables import encode, make_image, write_table
+from unmask import UnmaskError
+from unmask.data import FaceTable
+from unmask.data.augment import Augment, Augmentation
+from unmask.data.batches import Batches, class_indices, stream
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> FaceTable:
+    return FaceTable.read(write_table(tmp_path / "t.parquet", reals=10, fakes=14, frames=3))
+
+
+def test_half_real_half_fake_in_every_pair(table: FaceTable) -> None:
+    batch = Batches(table, size=32, batch_size=8)[3]
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert batch.images.dtype == torch.uint8
+    assert batch.labels.tolist() == [0, 1] * 4
+    assert table.fake[batch.rows.numpy()].tolist() == [False, True] * 4
+
+
+def test_an_epoch_shows_every_video_once(table: FaceTable) -> None:
+    batches = Batches(table, size=16, batch_size=4)
+    rows = np.concatenate([batches.rows(step) for step in range(7)])
+    fakes = [table.video[row] for row in rows if table.fake[row]]
+    assert sorted(fakes) == sorted(set(table.video[table.fake]))
+    assert len(batches) == 7
+
+
+def test_paired_rows_share_their_source_and_frame(table: FaceTable) -> None:
+    rows = Batches(table, size=16, batch_size=8, pairing="paired").rows(2)
+    assert (table.source[rows[0::2]] == table.source[rows[1::2]]).all()
+    assert (table.frame[rows[0::2]] == table.frame[rows[1::2]]).all()
+
+
+def test_a_step_depends_on_seed_and_step_alone(table: FaceTable) -> None:
+    def batches(seed: int = 0) -> Batches:
+        return Batches(table, size=24, batch_size=4, augmentation=Augmentation(), seed=seed)
+
+    first = batches()
+    torch.manual_seed(1)
+    expected = first[5].images
+    torch.manual_seed(2)
+    assert torch.equal(batches()[5].images, expected)
+    assert not torch.equal(batches(seed=1)[5].images, expected)
+    streamed = list(stream(batches(), 4, 6, workers=1))
+    assert torch.equal(streamed[1].images, expected)
+
+
+def test_ranks_share_out_the_batch_of_one_process(table: FaceTable) -> None:
+    options = {"size": 24, "batch_size": 8, "augmentation": Augmentation()}
+    whole = Batches(table, **options)[1]  # type: ignore[arg-type]
+    parts = [Batches(table, **options, rank=rank, world=2)[1] for rank in range(2)]  # type: ignore[arg-type]
+    assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+
+
+def test_global_random_state_is_left_alone(table: FaceTable) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    _ = Batches(table, size=16, batch_size=4, augmentation=Augmentation())[0]
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_an_unreadable_row_gives_its_place_to_the_next_of_its_label(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"image": encode(make_image(rng, fake=False)), "label": "real"} for _ in range(3)]
+    rows += [{"image": b"broken", "label": "fake"}, {"image": encode(make_image(rng, fake=True)), "label": "fake"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    batch = Batches(FaceTable.read(tmp_path / "t.parquet"), size=16, batch_size=8)[0]
+    assert set(batch.rows[1::2].tolist()) == {4}
+
+
+def test_one_class_only_is_an_error(tmp_path: Path) -> None:
+    table = FaceTable.read(write_table(tmp_path / "t.parquet", reals=4, fakes=0))
+    with pytest.raises(UnmaskError, match=r"t\.parquet: no fake row to train on"):
+        Batches(table, size=16, batch_size=4)
+
+
+def test_manipulations_become_classes(tmp_path: Path) -> None:
+    table = FaceTable.read(write_table(tmp_path / "t.parquet", 2, 4, methods=("Deepfakes", "FaceSwap")))
+    assert class_indices(table, ("real", "Deepfakes", "FaceSwap")).tolist() == [0, 0, 1, 2, 1, 2]
+    assert class_indices(table, ("real", "fake")).tolist() == [0, 0, 1, 1, 1, 1]
+    with pytest.raises(UnmaskError, match="manipulation 'FaceSwap' is not among"):
+        class_indices(table, ("real", "Deepfakes", "NeuralTextures"))
+
+
+def test_augmentation_switched_off_only_resizes() -> None:
+    image = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(3, 8, 8)
+    assert torch.equal(Augment(8, Augmentation(enabled=False))(image), image)
+
+
+def test_each_augmentation_changes_the_image() -> None:
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(make_image(rng, fake=True)).permute(2, 0, 1)
+    names = ("flip", "geometry", "colour", "grey", "noise", "jpeg", "rescale")
+    for name in names:
+        chances = {other: float(other == name) for other in names}
+        augmented = Augment(48, Augmentation(**chances, jpeg_quality=(30, 30)))(image)  # type: ignore[arg-type]
+        assert augmented.shape == image.shape
+        assert augmented.dtype == torch.uint8
+        assert not torch.equal(augmented, image), name
+
+
+@pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"min_area": 0.0}, {"jpeg_quality": (80, 60)}])
+def test_augmentation_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="augmentation"):
+        Augmentation(**wrong)  # type: ignore[arg-type]
