@@ -1,7 +1,7 @@
 """The command ``unmask``: parse, call, print.
 
-Exit codes: 0 all done, 1 some inputs failed (each is named on stderr, the rest are done), 2 the command itself
-cannot be carried out (wrong option, unusable detector, output that cannot be written), 130 interrupted.
+Exit codes: 0 all done, 1 some inputs failed (each is named on stderr, the rest are done), 2 the command
+itself cannot be done (wrong option, unusable detector, output that cannot be written), 130 interrupted.
 """
 
 from __future__ import annotations

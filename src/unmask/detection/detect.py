@@ -179,8 +179,8 @@ class Detector:
             if number > 0:
                 chosen.append((number, by_score[0]))
             else:
-                # The strongest frames for `fake`, and the two that speak most against it.
-                chosen += [(0, face) for face in by_score[:4] + by_score[4:][-2:]]
+                # The strongest frames for `fake`, and the one that speaks most against it.
+                chosen += [(0, face) for face in by_score[:3] + by_score[3:][-1:]]
         return tuple(
             Evidence(
                 number, face, _jpeg(self.card.crop.crop(media.frames[face.position].image, face.box), 224)

@@ -16,7 +16,7 @@ _SHAPES = {
     "real": '<circle cx="5" cy="5" r="4.6"/>',
     "uncertain": '<path d="M5 0 10 5 5 10 0 5z"/>',
     "no face": '<path d="M0 4h10v2H0z"/>',
-    "not analysed": '<path d="M1.4 0 5 3.6 8.6 0 10 1.4 6.4 5 10 8.6 8.6 10 5 6.4 1.4 10 0 8.6 3.6 5z"/>',
+    "not analysed": '<path d="M1.4 0 5 3.6 8.6 0 10 1.4 6.4 5 10 8.6 8.6 10 5 6.4 1.4 10 0 8.6 3.6 5 0 1.4"/>',
 }
 
 
@@ -30,20 +30,23 @@ def badge(detection: Detection) -> str:
 
 def scale_bar(score: float, threshold: float, uncertain: tuple[float, float] | None) -> str:
     """The score on a bar from 0 to 1 with the threshold and, if there is one, the uncertain band."""
-    at = f"left:{100 * score:.1f}%;transform:translateX(-{100 * score:.0f}%)"
+    at = f"left:clamp(1.4em,{100 * score:.1f}%,100% - 1.4em)"
     band = ""
     if uncertain is not None:
         low, high = uncertain
         band = f'<i class="band" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></i>'
     label = f"Score {score:.3f} on a scale from 0, real, to 1, fake. Threshold {threshold:.3f}."
+    # Under its tick, one line lower where it would meet the words at the ends.
+    narrow = "" if 0.3 <= threshold <= 0.7 else " narrow"
+    place = min(max(threshold, 0.18), 0.82) if narrow else threshold
     return (
         f'<div class="scale" role="img" aria-label="{label}">'
         f'<div class="at number"><span style="{at}">{score:.3f}</span></div>'
         f'<div class="bar"><i class="zone" style="left:{100 * threshold:.1f}%"></i>{band}'
         f'<i class="tick" style="left:{100 * threshold:.1f}%"></i>'
         f'<i class="mark" style="left:{100 * score:.1f}%"></i></div>'
-        '<div class="ends number"><span>0 real</span>'
-        f"<span>threshold {threshold:.3f}</span><span>fake 1</span></div></div>"
+        f'<div class="ends number{narrow}"><span>0 real</span><span>fake 1</span>'
+        f'<span class="limit" style="left:{100 * place:.1f}%">threshold {threshold:.3f}</span></div></div>'
     )
 
 

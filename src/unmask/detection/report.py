@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import unmask
 from unmask.detection.figures import badge, picture, scale_bar, still_with_boxes, timeline
-from unmask.detection.result import Detection
+from unmask.detection.result import Detection, Evidence, ScoredTrack
 from unmask.writing import write_text
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ def render_report(detections: Sequence[Detection], card: Card) -> str:
         for word in ("fake", "uncertain", "real", "no face", "not analysed")
         if counts[word]
     )
-    number = f"{len(detections)} input{'' if len(detections) == 1 else 's'}"
+    number = f"{len(detections)} file{'' if len(detections) == 1 else 's'}"
     template = Template((files("unmask.detection") / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"unmask report, {number}",
-        heading=f"{number} checked for forged faces" + (f": {tally}" if tally else ""),
-        subheading=escape(f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"),
+        heading=f"{number} checked for forged faces",
+        subheading=escape(
+            " · ".join(filter(None, [tally, f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"]))
+        ),
         overview=_overview(detections),
         inputs="\n".join(_input(index, detection) for index, detection in enumerate(detections)),
         card=_card(card, detections),
@@ -61,7 +63,7 @@ def _overview(detections: Sequence[Detection]) -> str:
         return meaning
     rows = "".join(
         f'<li>{badge(each)}<span class="score number">{_score(each.score)}</span>'
-        f'<a href="#input-{index}">{_text(each.path)}</a></li>'
+        f'<span class="file"><a href="#input-{index}">{_text(_name(each))}</a>{_folder(each)}</span></li>'
         for index, each in enumerate(detections)
     )
     return f'{meaning}<div class="card"><ul class="list">{rows}</ul></div>'
@@ -71,9 +73,17 @@ def _score(score: float | None) -> str:
     return "" if score is None else f"{score:.3f}"
 
 
+def _name(detection: Detection) -> str:
+    return PurePath(detection.path).name or detection.path
+
+
+def _folder(detection: Detection) -> str:
+    folder = str(PurePath(detection.path).parent)
+    return "" if folder == "." else f'<span class="folder">{_text(folder)}</span>'
+
+
 def _input(index: int, detection: Detection) -> str:
-    name = PurePath(detection.path).name or detection.path
-    head = f'<div class="head">{badge(detection)}<h2>{_text(name)}</h2></div>'
+    head = f'<div class="head">{badge(detection)}<h2>{_text(_name(detection))}</h2></div>'
     body = [head]
     if detection.error is not None:
         body.append(f'<p class="message">This file could not be analysed: {_text(detection.error)}.</p>')
@@ -82,7 +92,8 @@ def _input(index: int, detection: Detection) -> str:
     body.append(f"<p>{_sentence(detection)}</p>")
     if detection.score is not None:
         body.append(scale_bar(detection.score, detection.threshold, detection.uncertain))
-    left, right = [], []
+    left: list[str] = []
+    right: list[str] = []
     if detection.still is not None:
         when = f" at {detection.times[detection.still.position]:.2f} s" if detection.kind == "video" else ""
         caption = f"The frame{when}" + (" with every face found in it" if detection.tracks else "")
@@ -92,11 +103,11 @@ def _input(index: int, detection: Detection) -> str:
         right.append(f"<section><h3>Score of each analysed frame</h3>{timeline(detection)}</section>")
     if detection.evidence:
         right.append(f"<section><h3>Most telling faces</h3>{_faces(detection)}</section>")
-    right.append(f"<section><h3>What was analysed</h3>{_analysed(detection)}</section>")
-    if left:
+    left.append(f"<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>")
+    if right:
         body.append(f'<div class="columns"><div>{"".join(left)}</div><div>{"".join(right)}</div></div>')
     else:
-        body.append(f'<div style="margin-top:22px">{"".join(right)}</div>')
+        body.append(f'<div style="margin-top:22px">{"".join(left)}</div>')
     return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
 
 
@@ -126,12 +137,22 @@ def _faces(detection: Detection) -> str:
         where = f"{evidence.face.time:.2f} s" if detection.kind == "video" else ""
         if len(detection.tracks) > 1:
             where = f"face {evidence.track + 1}" + (f", {where}" if where else "")
-        caption = f'<b class="number">{evidence.face.score:.3f}</b><br>{where}'
+        caption = (
+            f'<b class="number">{evidence.face.score:.3f}</b> {_extreme(detection, evidence)}<br>{where}'
+        )
         figures.append(
             f"<figure>{picture(evidence.jpeg, f'Face with score {evidence.face.score:.3f}')}"
             f"<figcaption>{caption}</figcaption></figure>"
         )
     return f'<div class="faces">{"".join(figures)}</div>'
+
+
+def _extreme(detection: Detection, evidence: Evidence) -> str:
+    """A word for the ends of a track, so that the lowest score is not taken for one of the highest."""
+    scores = [face.score for face in detection.tracks[evidence.track].faces]
+    if len(scores) == 1:
+        return ""
+    return {max(scores): "highest", min(scores): "lowest"}.get(evidence.face.score, "")
 
 
 def _analysed(detection: Detection) -> str:
@@ -159,7 +180,7 @@ def _analysed(detection: Detection) -> str:
     return _definitions(rows)
 
 
-def _track(number: int, track: Any) -> str:
+def _track(number: int, track: ScoredTrack) -> str:
     sides = sorted(max(face.box.width, face.box.height) for face in track.faces)
     frames = f", in {len(track.faces)} frames" if len(track.faces) > 1 else ""
     size = f"{sides[len(sides) // 2]:.0f} px{frames}"
