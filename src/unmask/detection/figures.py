@@ -16,7 +16,7 @@ _SHAPES = {
     "real": '<circle cx="5" cy="5" r="4.6"/>',
     "uncertain": '<path d="M5 0 10 5 5 10 0 5z"/>',
     "no face": '<path d="M0 4h10v2H0z"/>',
-    "not analysed": '<path d="M1.4 0 5 3.6 8.6 0 10 1.4 6.4 5 10 8.6 8.6 10 5 6.4 1.4 10 0 8.6 3.6 5 0 1.4"/>',
+    "not analysed": '<path d="M1 0 5 4 9 0 10 1 6 5 10 9 9 10 5 6 1 10 0 9 4 5 0 1"/>',
 }
 
 

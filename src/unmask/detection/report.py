@@ -103,7 +103,7 @@ def _input(index: int, detection: Detection) -> str:
         right.append(f"<section><h3>Score of each analysed frame</h3>{timeline(detection)}</section>")
     if detection.evidence:
         right.append(f"<section><h3>Most telling faces</h3>{_faces(detection)}</section>")
-    left.append(f"<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>")
+    left.append(f'<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>')
     if right:
         body.append(f'<div class="columns"><div>{"".join(left)}</div><div>{"".join(right)}</div></div>')
     else:
