@@ -157,11 +157,15 @@ class MTCNN:
         import cv2
 
         height, width = image.shape[:2]
-        ratio = _PNET_WINDOW / smallest
+        ratio, halved = _PNET_WINDOW / smallest, image
         found, scores = [np.empty((0, 4))], [np.empty(0)]
         while ratio * min(height, width) >= _PNET_WINDOW:
             size = (int(np.ceil(width * ratio)), int(np.ceil(height * ratio)))
-            level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            while size[0] <= halved.shape[1] // 2 and size[1] <= halved.shape[0] // 2:
+                # Averages of averages: the small levels need not be made from all pixels again.
+                half = (halved.shape[1] // 2, halved.shape[0] // 2)
+                halved = cv2.resize(halved, half, interpolation=cv2.INTER_AREA)
+            level = cv2.resize(halved, size, interpolation=cv2.INTER_AREA)
             moves, chances = self._forward(0, level[None], ["conv2d_4", "softmax"])
             column, row = np.nonzero(chances[0, :, :, 1] >= threshold)
             chance = chances[0, column, row, 1]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -77,8 +77,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
 
     with path.open("rb") as file:
         try:
-            # Given an open file, FFmpeg can tell the container by its content only, and open nothing else.
-            container = av.open(file, options={"format_whitelist": _CONTAINERS})
+            container = av.open(_Nameless(file), options={"format_whitelist": _CONTAINERS})
         except (av.FFmpegError, ValueError) as error:
             file.seek(0)
             head = file.read(12)
@@ -107,6 +106,13 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
             context.options = {"max_pixels": str(max_pixels)}
             context.thread_type = "AUTO"
             yield container, stream
+
+
+class _Nameless:
+    """An open file without its name: the container is told by its content, and no other file is opened."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], int]:

@@ -1,0 +1,190 @@
+"""Images: colours, depths, rotation, and the files that are none."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from unmask.errors import UnmaskError
+from unmask.faces import find_media, is_media, read_media
+
+from .conftest import painted
+
+
+def _reason(path: Path) -> str:
+    with pytest.raises(UnmaskError) as caught:
+        read_media(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return caught.value.reason
+
+
+def _red(media_path: Path) -> np.ndarray:
+    return read_media(media_path).frames[0].image[6, 8]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "gif"])
+def test_red_stays_red(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"red.{suffix}"
+    Image.fromarray(painted(3)).save(path)
+    media = read_media(path)
+    assert (media.kind, media.width, media.height, media.duration) == ("image", 64, 48, None)
+    assert len(media.frames) == 1
+    assert (media.frames[0].index, media.frames[0].time) == (0, 0.0)
+    image = media.frames[0].image
+    assert image.dtype == np.uint8
+    assert image.shape == (48, 64, 3)
+    np.testing.assert_allclose(image[6, 8], (255, 0, 0), atol=6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "turned.png"
+    upright = Image.fromarray(painted(3))
+    # What the camera stored: the inverse of the turn that the tag asks for.
+    inverse = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(path, exif=exif)
+    np.testing.assert_array_equal(read_media(path).frames[0].image, painted(3))
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    path = tmp_path / "print.jpg"
+    Image.fromarray(painted(0)).convert("CMYK").save(path)
+    np.testing.assert_allclose(_red(path), (255, 0, 0), atol=8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bit_grey_keeps_its_tones(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"deep.{suffix}"
+    Image.fromarray(np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)).save(path)
+    image = read_media(path).frames[0].image
+    np.testing.assert_allclose(image[..., 0].ravel(), np.arange(256), atol=1)
+    np.testing.assert_array_equal(image[..., 0], image[..., 2])
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_floating_point_grey(tmp_path: Path, white: float) -> None:
+    path = tmp_path / "float.tiff"
+    Image.fromarray(np.linspace(0, white, 256, dtype=np.float32).reshape(16, 16)).save(path)
+    np.testing.assert_allclose(read_media(path).frames[0].image[..., 1].ravel(), np.arange(256), atol=1)
+
+
+def test_transparent_parts_are_white(tmp_path: Path) -> None:
+    path = tmp_path / "clear.png"
+    pixels = np.dstack([painted(0), np.zeros((48, 64), np.uint8)])
+    pixels[:24, :32, 3] = 255
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(_red(path), (255, 0, 0))
+    assert (read_media(path).frames[0].image[30:] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "YCbCr", "LAB", "HSV", "RGBA"])
+def test_other_modes(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "mode.tiff"
+    picture = Image.fromarray(painted(0))
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        picture = ImageCms.profileToProfile(picture, *profiles, outputMode="LAB")
+    else:
+        picture = picture.convert("L").convert(mode) if mode == "PA" else picture.convert(mode)
+    try:
+        picture.save(path)
+    except (OSError, KeyError):
+        pytest.skip(f"this Pillow does not write {mode}")
+    assert read_media(path).frames[0].image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "gif", "tiff"])
+def test_the_first_picture_of_several(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"several.{suffix}"
+    first, second = Image.fromarray(painted(0)), Image.new("RGB", (64, 48), "lime")
+    first.save(path, save_all=True, append_images=[second], duration=100, lossless=True)
+    np.testing.assert_allclose(_red(path), (255, 0, 0), atol=3)
+
+
+def test_the_suffix_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "picture.mp4"
+    Image.fromarray(painted(0)).save(path, format="png")
+    assert read_media(path).kind == "image"
+
+
+def test_files_that_are_no_media(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("hello " * 99)
+    (tmp_path / "short.mp4").write_bytes(b"x")
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(4096))
+    (tmp_path / "odd.jpg").write_bytes(b"BM and then some text")
+    assert _reason(tmp_path / "missing.jpg") == "no such file"
+    assert _reason(tmp_path / "empty.jpg") == "the file is empty"
+    assert _reason(tmp_path / "text.jpg") == "is not an image or video"
+    assert _reason(tmp_path / "short.mp4") == "is not an image or video"
+    assert "is not an image or video" in _reason(tmp_path / "noise.mp4")
+    assert _reason(tmp_path / "odd.jpg").startswith("the image is")
+    assert _reason(tmp_path) == "is a folder, not an image or video"
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        assert _reason(tmp_path / "pipe.mp4") == "is not a regular file"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff"])
+def test_a_truncated_image(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "cut off" in _reason(path) or "damaged" in _reason(path)
+
+
+@pytest.mark.parametrize("side", [10_001, 13_000, 60_000])
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    path = tmp_path / "bomb.png"
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    assert "100 megapixels" in _reason(path)
+
+
+def test_a_large_image_under_the_limit(tmp_path: Path) -> None:
+    # Above the size at which Pillow warns, and warnings are errors here.
+    path = tmp_path / "large.png"
+    Image.new("L", (12_000, 7_600), 9).save(path, compress_level=1)
+    media = read_media(path)
+    assert (media.width, media.height) == (12_000, 7_600)
+
+
+def test_at_least_one_frame_must_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match="at least 1"):
+        read_media(tmp_path, frames=0)
+
+
+def test_media_below_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "b" / "deep").mkdir(parents=True)
+    for name in ("z.MP4", "b/a.jpeg", "b/deep/c.webm", "b/notes.txt", ".hidden.png", "table.parquet"):
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_media(tmp_path)]
+    assert found == ["b/a.jpeg", "b/deep/c.webm", "z.MP4"]
+    assert is_media("x/y.TIFF")
+    assert not is_media("x/y.txt")
+    with pytest.raises(UnmaskError, match="no such folder"):
+        find_media(tmp_path / "missing")

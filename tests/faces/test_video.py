@@ -1,0 +1,226 @@
+"""Videos: which frames are taken, what they look like, and what is said when there are none."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmask.errors import UnmaskError
+from unmask.faces import read_media
+
+from .conftest import number_of
+
+MakeVideo = Callable[..., Path]
+
+
+def _reason(path: Path) -> str:
+    with pytest.raises(UnmaskError) as caught:
+        read_media(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return caught.value.reason
+
+
+def test_frames_are_the_middles_of_equal_shares(make_video: MakeVideo) -> None:
+    media = read_media(make_video(count=40), frames=8)
+    assert (media.kind, media.width, media.height) == ("video", 64, 48)
+    assert media.duration == pytest.approx(1.6)
+    assert [frame.index for frame in media.frames] == [2, 7, 12, 17, 22, 27, 32, 37]
+    assert [number_of(frame.image) for frame in media.frames] == [2, 7, 12, 17, 22, 27, 32, 37]
+    assert [frame.time for frame in media.frames] == pytest.approx([i / 25 for i in range(2, 40, 5)])
+
+
+def test_all_frames_where_there_are_fewer_than_asked_for(make_video: MakeVideo) -> None:
+    media = read_media(make_video(count=3), frames=32)
+    assert [number_of(frame.image) for frame in media.frames] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("clip.mov", "libx264", "yuv420p"),
+        ("clip.mkv", "libx264", "yuv444p"),
+        ("clip.webm", "libvpx-vp9", "yuv420p"),
+        ("vp8.webm", "libvpx", "yuv420p"),
+        ("clip.avi", "mpeg4", "yuv420p"),
+        ("clip.ts", "libx264", "yuv420p"),
+        ("ten-bit.mp4", "libx265", "yuv420p10le"),
+    ],
+)
+def test_containers_and_codecs(make_video: MakeVideo, name: str, codec: str, pixels: str) -> None:
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    media = read_media(make_video(name, codec=codec, pixels=pixels, options=options), frames=4)
+    assert [frame.index for frame in media.frames] == [5, 15, 25, 35]
+    # Coarse quantisation may cost one step of grey.
+    assert all(abs(number_of(frame.image) - frame.index) <= 1 for frame in media.frames)
+
+
+def test_red_stays_red(make_video: MakeVideo) -> None:
+    image = read_media(make_video(), frames=1).frames[0].image
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[6, 8], (255, 0, 0), atol=6)
+    np.testing.assert_allclose(image[6, 56], (0, 0, 255), atol=6)
+
+
+@pytest.mark.parametrize("keyframes_apart", ["1", "10", "250"])
+def test_seeking_gives_the_frames_that_decoding_through_gives(
+    make_video: MakeVideo, keyframes_apart: str
+) -> None:
+    path = make_video(count=50, options={"g": keyframes_apart, "bf": "3", "sc_threshold": "0"})
+    every = read_media(path, frames=50).frames
+    assert [number_of(frame.image) for frame in every] == list(range(50))
+    for frame in read_media(path, frames=2).frames:
+        np.testing.assert_array_equal(frame.image, every[frame.index].image)
+
+
+def test_reading_twice_gives_the_same_bytes(make_video: MakeVideo) -> None:
+    path = make_video()
+    first, second = (read_media(path, frames=5).frames for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_variable_frame_rate_is_spread_over_time(make_video: MakeVideo) -> None:
+    # Thirty frames in the first second, ten in the nine that follow.
+    stamps = [round(1000 * i / 30) for i in range(30)] + [1000 + 900 * i for i in range(10)]
+    media = read_media(make_video("clip.mkv", stamps=stamps), frames=10)
+    times = [frame.time for frame in media.frames]
+    assert len(set(times)) == 10
+    assert times == sorted(times)
+    assert sum(time < 1 for time in times) <= 2
+    assert [number_of(frame.image) for frame in media.frames] == [frame.index for frame in media.frames]
+
+
+def test_one_wrong_time_stamp_does_not_take_all_shares(make_video: MakeVideo) -> None:
+    path = make_video("clip.mkv", stamps=[40 * i for i in range(39)] + [90_000_000])
+    taken = [frame.index for frame in read_media(path, frames=4).frames]
+    assert taken[0] < 20
+    assert len(taken) == 4
+
+
+def test_no_duration_and_no_frame_count_in_the_container(make_video: MakeVideo) -> None:
+    live = make_video("live.mkv", container_options={"live": "1"})
+    assert [frame.index for frame in read_media(live, frames=4).frames] == [5, 15, 25, 35]
+    raw = make_video("raw.bin", container="h264")
+    media = read_media(raw, frames=4)
+    assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
+    assert media.duration is not None
+
+
+def test_a_header_that_lies_about_the_duration(make_video: MakeVideo) -> None:
+    path = make_video()
+    data = bytearray(path.read_bytes())
+    for box, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+        at = data.index(box) + offset
+        data[at : at + 4] = struct.pack(">I", 900_000_000)
+    path.write_bytes(data)
+    media = read_media(path, frames=4)
+    assert media.duration == pytest.approx(1.6)
+    assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "red"),
+    [
+        ((0, 1, -1, 0), (48, 64), (8, 40)),  # quarter turn clockwise: red comes to the upper right
+        ((-1, 0, 0, -1), (64, 48), (40, 56)),
+        ((0, -1, 1, 0), (48, 64), (56, 8)),
+        ((-1, 0, 0, 1), (64, 48), (6, 56)),  # mirrored, as some front cameras do
+    ],
+)
+def test_the_rotation_of_the_container_is_applied(
+    make_video: MakeVideo, matrix: tuple[int, ...], size: tuple[int, int], red: tuple[int, int]
+) -> None:
+    path = make_video()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    media = read_media(path, frames=2)
+    assert (media.width, media.height) == size
+    image = media.frames[0].image
+    assert image.shape == (size[1], size[0], 3)
+    assert image.flags.c_contiguous
+    np.testing.assert_allclose(image[red], (255, 0, 0), atol=6)
+
+
+@pytest.mark.parametrize("size", [(33, 17), (63, 65), (2, 2)])
+def test_odd_sizes(make_video: MakeVideo, size: tuple[int, int]) -> None:
+    media = read_media(make_video("clip.mkv", size=size, pixels="yuv444p", count=4), frames=2)
+    assert (media.width, media.height) == size
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.8])
+def test_a_truncated_video_gives_what_decodes(make_video: MakeVideo, kept: float) -> None:
+    path = make_video(container_options={"movflags": "faststart"}, options={"g": "5"})
+    data = path.read_bytes()
+    start = data.index(b"mdat")
+    path.write_bytes(data[: start + int(kept * (len(data) - start))])
+    media = read_media(path, frames=6)
+    assert 1 <= len(media.frames) <= 6
+    assert media.frames[-1].index < 39
+    for frame in media.frames:
+        assert abs(number_of(frame.image) - frame.index) <= 1
+
+
+def test_damage_in_the_middle_is_stepped_over(make_video: MakeVideo) -> None:
+    path = make_video(count=50, options={"g": "5"})
+    data = bytearray(path.read_bytes())
+    middle = (data.index(b"mdat") + data.index(b"moov")) // 2
+    data[middle : middle + 300] = bytes(300)
+    path.write_bytes(data)
+    media = read_media(path, frames=10)
+    assert media.frames[0].index < 10
+    assert number_of(media.frames[0].image) == media.frames[0].index
+    assert number_of(media.frames[-1].image) > 40
+
+
+def test_nothing_that_decodes(make_video: MakeVideo) -> None:
+    path = make_video(container_options={"movflags": "faststart"})
+    data = path.read_bytes()
+    start = data.index(b"mdat") + 4
+    path.write_bytes(data[:start] + bytes(len(data) - start))
+    assert _reason(path) == "no frame of the video can be decoded"
+
+
+def test_an_mp4_without_its_index(make_video: MakeVideo) -> None:
+    path = make_video()
+    path.write_bytes(path.read_bytes()[:600])
+    assert _reason(path) == "the video is damaged or cut off"
+
+
+def test_sound_without_a_picture(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    assert _reason(path) == "has sound but no picture"
+
+
+def test_the_suffix_does_not_matter(make_video: MakeVideo) -> None:
+    path = make_video()
+    renamed = path.rename(path.with_name("clip 100%d.jpg"))
+    assert read_media(renamed, frames=3).kind == "video"
+
+
+def test_playlists_are_not_followed(make_video: MakeVideo, tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXTINF:10,\n{make_video()}\n")
+    assert _reason(playlist) == "is not an image or video"
+
+
+def test_nothing_is_printed_about_damage(make_video: MakeVideo, capfd: pytest.CaptureFixture[str]) -> None:
+    path = make_video(container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[:-800])
+    read_media(path)
+    assert capfd.readouterr() == ("", "")
