@@ -95,7 +95,7 @@ def test_transparent_parts_are_white(tmp_path: Path) -> None:
     assert (read_media(path).frames[0].image[30:] == 255).all()
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "YCbCr", "LAB", "HSV", "RGBA"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "YCbCr", "LAB", "RGBA"])
 def test_other_modes(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "mode.tiff"
     picture = Image.fromarray(painted(0))
@@ -104,10 +104,7 @@ def test_other_modes(tmp_path: Path, mode: str) -> None:
         picture = ImageCms.profileToProfile(picture, *profiles, outputMode="LAB")
     else:
         picture = picture.convert("L").convert(mode) if mode == "PA" else picture.convert(mode)
-    try:
-        picture.save(path)
-    except (OSError, KeyError):
-        pytest.skip(f"this Pillow does not write {mode}")
+    picture.save(path)
     assert read_media(path).frames[0].image.shape == (48, 64, 3)
 
 
