@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import unmask
 from unmask.errors import UnmaskError
@@ -46,10 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+class _Command(argparse.ArgumentParser):
+    """A command whose options may stand before, between and after its inputs."""
+
+    _intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # The intermixed parser of Python 3.11 calls this method for its two passes.
+        if self._intermixed:
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="unmask", description=(unmask.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"unmask {unmask.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Command)
 
     detect = commands.add_parser(
         "detect",
@@ -91,6 +107,27 @@ def _parser() -> argparse.ArgumentParser:
         help="find the face in every image and crop it by the detector's recipe",
     )
     evaluate.set_defaults(run=_evaluate)
+
+    train = commands.add_parser(
+        "train",
+        help="train a detector from face tables",
+        description="Train a detector by a recipe (TOML), alone or in a game against an adversary.",
+        epilog="Exit code: 0 done, 2 usage, or a recipe, table or checkpoint that cannot be used.",
+    )
+    train.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
+    train.add_argument("--data", nargs="+", default=[], metavar="T", help="face tables to train on")
+    train.add_argument("--validation", nargs="+", default=[], metavar="T", help="face tables to choose by")
+    train.add_argument(
+        "--adversary", metavar="A", help="plain, noise, flow, blur-gradient, blur-generator, ..."
+    )
+    train.add_argument(
+        "--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint")
+    train.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500"
+    )
+    train.set_defaults(run=_train)
     return parser
 
 
@@ -201,6 +238,22 @@ def _evaluate(options: argparse.Namespace) -> int:
     for error in evaluation.errors:
         _complain(error)
     return FAILED if evaluation.errors else 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    import logging
+
+    from unmask.training import read_recipe, train
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    overrides = list(options.set)
+    for key, tables in (("data.train", options.data), ("data.validation", options.validation)):
+        overrides += [f"{key}={json.dumps(tables)}"] if tables else []
+    if options.adversary is not None:
+        # The recipe's options are those of its own adversary: another one starts from its defaults.
+        overrides = [f"adversary={{name={json.dumps(options.adversary)}}}", *overrides]
+    print(train(read_recipe(options.recipe, overrides), options.out, resume=options.resume))
+    return 0
 
 
 @contextmanager

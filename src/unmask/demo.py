@@ -1,9 +1,9 @@
 """``python -m unmask.demo OUT``: a genuine and a forged clip made from two portraits, and their verdicts.
 
 The portraits are in the public domain and lie inside installed packages: Eileen Collins (NASA) in
-scikit-image, Grace Hopper (US Navy) in matplotlib. The forgery is the classic face swap: the other face is moved
-onto the landmarks of the first by a similarity transform, its colours are matched in Lab, and a soft mask hides
-the seam. Both clips get the same camera motion and the same codec, so that nothing but the face tells them
+scikit-image, Grace Hopper (US Navy) in matplotlib. The forgery is the classic face swap: the other face is
+moved onto the landmarks of the first by a similarity transform, its colours are matched in Lab, and a soft
+mask hides the seam. Both clips get the same camera motion and the same codec: nothing but the face tells them
 apart. The demo promises no verdict: it prints what the bundled detector says.
 """
 

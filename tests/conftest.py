@@ -1,0 +1,22 @@
+"""What several folders of tests share: an untrained detector and one clip with a face, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.clips import moving, portrait, write_video
+from tests.detectors import make_detector
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a detector that has learned nothing."""
+    return make_detector(tmp_path_factory.mktemp("detector") / "untrained")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 frames of 256 x 256 pixels with one face, H.264 in MP4."""
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mp4", moving(portrait(), 12))

@@ -1,0 +1,245 @@
+"""The command as it is typed: exit codes, lines, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unmask
+from tests.clips import portrait, write_image, write_video
+from tests.tables import write_table
+from unmask.cli import main
+from unmask.detection import Detector
+
+KEYS = {
+    "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
+    "frames_with_face", "tracks", "detector", "error",
+}  # fmt: skip
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, clip: Path) -> Path:
+    """A folder with all that a folder may hold."""
+    folder = tmp_path / "mixed"
+    (folder / "below").mkdir(parents=True)
+    write_image(folder / "a face.png", portrait())
+    write_image(folder / "dot.png", np.zeros((1, 1, 3), np.uint8))
+    (folder / "empty.jpg").touch()
+    (folder / "notes.txt").write_text("no media")
+    (folder / "no film.mkv").write_bytes(b"text" * 100)
+    (folder / "cut.mp4").write_bytes(clip.read_bytes()[:900])
+    (folder / "below" / "clip.mp4").write_bytes(clip.read_bytes())
+    return folder
+
+
+def test_a_mixed_folder_is_done_to_its_end(
+    untrained: Path, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, page = tmp_path / "verdicts.json", tmp_path / "report.html"
+    missing = str(tmp_path / "missing.mp4")
+    outputs = ["--json", str(result), "--report", str(page)]
+    command = ["detect", "--detector", str(untrained), str(mixed), *outputs, missing, "--frames", "3"]
+    assert main(command) == 1
+    found = json.loads(result.read_text())
+    assert [Path(each["path"]).name for each in found] == [
+        "a face.png", "clip.mp4", "cut.mp4", "dot.png", "empty.jpg", "no film.mkv", "missing.mp4",
+    ]  # fmt: skip
+    assert [each["error"] is None for each in found] == [True, True, False, True, False, False, False]
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == [each["verdict"] for each in found[:2]]
+    assert lines[2] == f"no face      -    {mixed / 'dot.png'}"
+    errors = output.err.splitlines()
+    assert errors == [f"unmask: {each['path']}: {each['error']}" for each in found if each["error"]]
+    assert "no film.mkv" in page.read_text()
+
+
+def test_the_json_contract(untrained: Path, clip: Path, tmp_path: Path) -> None:
+    result = tmp_path / "verdicts.json"
+    assert (
+        main(["detect", str(clip), "--detector", str(untrained), "--json", str(result), "--frames", "4"]) == 0
+    )
+    (found,) = json.loads(result.read_text())
+    assert set(found) == KEYS
+    assert found["path"] == str(clip)
+    assert (found["kind"], found["frames"], found["frames_with_face"]) == ("video", 4, 4)
+    assert found["verdict"] == ("fake" if found["score"] >= found["threshold"] else "real")
+    assert found["detector"] == {
+        "name": str(untrained),
+        "version": "7",
+        "weights": found["detector"]["weights"],
+    }
+    (track,) = found["tracks"]
+    assert set(track) == {"score", "counted", "reason", "faces"}
+    for face in track["faces"]:
+        assert set(face) == {"frame", "time", "box", "found", "score"}
+        assert len(face["box"]) == 4
+        assert 0 <= face["score"] <= 1
+
+
+def test_an_error_has_no_verdict(untrained: Path, tmp_path: Path) -> None:
+    result = tmp_path / "verdicts.json"
+    assert main(["detect", "nothing.mp4", "--detector", str(untrained), "--json", str(result)]) == 1
+    (found,) = json.loads(result.read_text())
+    assert set(found) == KEYS
+    assert (found["verdict"], found["score"], found["tracks"]) == (None, None, [])
+    assert found["error"] == "no such file"
+
+
+def test_what_is_named_twice_is_done_once(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_image(tmp_path / "face.png", portrait())
+    (tmp_path / "link.png").symlink_to(image)
+    paths = [str(image), str(tmp_path), str(tmp_path / "link.png"), str(tmp_path / "." / "face.png")]
+    assert main(["detect", *paths, "--detector", str(untrained)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_an_empty_folder_is_an_input_that_failed(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["detect", str(tmp_path), "--detector", str(untrained)]) == 1
+    assert capsys.readouterr().err == f"unmask: {tmp_path}: no image or video in this folder\n"
+
+
+def test_a_file_name_cannot_break_the_lines(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two\nlines\x1b[31m.jpg").touch()
+    os.close(os.open(os.fsencode(tmp_path) + b"/\xff.jpg", os.O_CREAT | os.O_WRONLY))
+    result = tmp_path / "verdicts.json"
+    assert main(["detect", str(tmp_path), "--detector", str(untrained), "--json", str(result)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert "two\\nlines\\x1b[31m.jpg" in errors[0]
+    assert "\\udcff.jpg" in errors[1]
+    assert [os.path.exists(each["path"]) for each in json.loads(result.read_text())] == [True, True]  # noqa: PTH110
+
+
+@pytest.mark.parametrize("option", ["--json", "--report"])
+def test_an_output_that_cannot_be_written_is_named_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    for output in (tmp_path / "missing" / "out", tmp_path):
+        # Were it checked later, the detector that does not exist would be the error.
+        assert main(["detect", "x.jpg", "--detector", "no detector", option, str(output)]) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith(f"unmask: {output}: ")
+
+
+@pytest.mark.parametrize("command", [["detect", "x.jpg", "--detector"], ["evaluate"]])
+def test_a_bad_detector_is_one_line_and_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    pickle = tmp_path / "model.pth"
+    pickle.write_bytes(b"\x80\x04")
+    for detector in ("no detector", str(tmp_path), str(pickle)):
+        assert main([*command, detector, *(["x.parquet"] if command == ["evaluate"] else [])]) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert detector in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["detect"],
+        ["detect", "x", "--frames", "0"],
+        ["detect", "x", "--frames", "few"],
+        ["detect", "--what"],
+    ],
+)
+def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: unmask" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_what_is_done(
+    untrained: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = write_image(tmp_path / "face.png", portrait())
+    detect = Detector.detect
+
+    def interrupted_at_the_clip(self: Detector, path: str, **options: int) -> object:
+        if path == str(clip):
+            signal.raise_signal(signal.SIGINT)
+        return detect(self, path, **options)
+
+    monkeypatch.setattr(Detector, "detect", interrupted_at_the_clip)
+    result, page = tmp_path / "verdicts.json", tmp_path / "report.html"
+    command = ["detect", str(image), str(clip), "--detector", str(untrained)]
+    assert main([*command, "--json", str(result), "--report", str(page)]) == 130
+    assert [each["path"] for each in json.loads(result.read_text())] == [str(image)]
+    assert "1 file checked" in page.read_text()
+    assert capsys.readouterr().err == "unmask: interrupted: 1 input done\n"
+
+
+def test_evaluate_prints_a_table_and_writes_a_list(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, result = write_table(tmp_path / "faces.parquet"), tmp_path / "result.json"
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1")
+    command = ["evaluate", str(untrained), str(table), "--json", str(result), "--bootstrap", "20"]
+    assert main(command) == 0
+    (found,) = json.loads(result.read_text())
+    assert found["auc"]["low"] <= found["auc"]["value"] <= found["auc"]["high"]
+    assert "faces.parquet" in capsys.readouterr().out
+    assert main([*command, str(broken)]) == 1
+    assert [each["error"] is None for each in json.loads(result.read_text())] == [True, False]
+    (error,) = capsys.readouterr().err.splitlines()
+    assert str(broken) in error
+
+
+def test_the_command_in_a_process_of_its_own(untrained: Path, clip: Path, tmp_path: Path) -> None:
+    turned = write_video(tmp_path / "ünï.mkv", [portrait()] * 3)
+    command = [sys.executable, "-m", "unmask", "detect", str(clip), str(turned), "gone.mp4", "--frames", "2"]
+    done = subprocess.run(
+        [*command, "--detector", str(untrained)], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "unmask: gone.mp4: no such file\n"
+    lines = done.stdout.splitlines()
+    assert [line.split(maxsplit=2)[2] for line in lines] == [str(clip), str(turned)]
+    assert "\x1b" not in done.stdout
+
+
+def test_a_reader_that_leaves_does_not_cost_the_result(untrained: Path, clip: Path, tmp_path: Path) -> None:
+    result = tmp_path / "verdicts.json"
+    command = [sys.executable, "-m", "unmask", "detect", str(clip), "--detector", str(untrained)]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [*command, "--json", str(result)], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert len(json.loads(result.read_text())) == 1
+
+
+def test_version_and_a_start_without_torch() -> None:
+    code = "import sys, unmask.cli; print(sorted({'torch', 'cv2', 'numpy', 'rich', 'av'} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "unmask", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"unmask {unmask.__version__}\n"
