@@ -117,16 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
     train.add_argument("--data", nargs="+", default=[], metavar="T", help="face tables to train on")
     train.add_argument("--validation", nargs="+", default=[], metavar="T", help="face tables to choose by")
-    train.add_argument(
-        "--adversary", metavar="A", help="plain, noise, flow, blur-gradient, blur-generator, ..."
-    )
-    train.add_argument(
-        "--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)"
-    )
+    train.add_argument("--adversary", metavar="A", help="plain, noise, flow, blur-gradient, blur-generator, ...")
+    train.add_argument("--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)")
     train.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint")
-    train.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500"
-    )
+    train.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500")
     train.set_defaults(run=_train)
     return parser
 
@@ -196,9 +190,7 @@ def _inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
             try:
                 found = [str(each) for each in find_media(path)]
             except (UnmaskError, OSError) as error:
-                reason = (
-                    error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
-                )
+                reason = error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
             else:
                 reason = None if found else "no image or video in this folder"
         if reason is not None:
@@ -287,9 +279,7 @@ def _print(detection: Detection) -> None:
         from rich.console import Console
         from rich.text import Text
 
-        colour = {"fake": "bold red", "real": "green", "uncertain": "yellow"}.get(
-            str(detection.verdict), "dim"
-        )
+        colour = {"fake": "bold red", "real": "green", "uncertain": "yellow"}.get(str(detection.verdict), "dim")
         line = Text.assemble((verdict, colour), f"  {score}  {_printable(detection.path)}")
         Console(highlight=False).print(line, soft_wrap=True)
     else:

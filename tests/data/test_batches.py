@@ -75,7 +75,10 @@ def test_global_random_state_is_left_alone(table: FaceTable) -> None:
 def test_an_unreadable_row_gives_its_place_to_the_next_of_its_label(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [{"image": encode(make_image(rng, fake=False)), "label": "real"} for _ in range(3)]
-    rows += [{"image": b"broken", "label": "fake"}, {"image": encode(make_image(rng, fake=True)), "label": "fake"}]
+    rows += [
+        {"image": b"broken", "label": "fake"},
+        {"image": encode(make_image(rng, fake=True)), "label": "fake"},
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     batch = Batches(FaceTable.read(tmp_path / "t.parquet"), size=16, batch_size=8)[0]
     assert set(batch.rows[1::2].tolist()) == {4}

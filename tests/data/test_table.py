@@ -79,8 +79,14 @@ def test_missing_values_are_filled_like_missing_columns(tmp_path: Path) -> None:
         (lambda path: path.write_bytes(b""), "not a readable Parquet"),
         (lambda path: path.write_bytes(b"PAR1 but not really"), "not a readable Parquet"),
         (lambda path: pq.write_table(pa.table({"label": ["real"]}), path), "column 'image' is missing"),
-        (lambda path: pq.write_table(pa.table({"image": [b"x"], "label": ["REAL"]}), path), "row 0: label is 'REAL'"),
-        (lambda path: pq.write_table(pa.table({"image": [1], "label": ["real"]}), path), "holds int64, not bytes"),
+        (
+            lambda path: pq.write_table(pa.table({"image": [b"x"], "label": ["REAL"]}), path),
+            "row 0: label is 'REAL'",
+        ),
+        (
+            lambda path: pq.write_table(pa.table({"image": [1], "label": ["real"]}), path),
+            "holds int64, not bytes",
+        ),
     ],
 )
 def test_unusable_files_are_one_line_errors(tmp_path: Path, make: object, reason: str) -> None:

@@ -97,7 +97,9 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
     """What JPEG of a quality (1 to 100) leaves of an image, uint8 (3, H, W), RGB; 4:2:0 as cameras write it."""
     bgr = cv2.cvtColor(image.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    rgb = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    rgb = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     return torch.from_numpy(rgb).permute(2, 0, 1)
 
 

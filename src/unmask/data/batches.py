@@ -85,9 +85,7 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rows = self.rows(step)
-        mine = slice(
-            self.rank * self.batch_size // self.world, (self.rank + 1) * self.batch_size // self.world
-        )
+        mine = slice(self.rank * self.batch_size // self.world, (self.rank + 1) * self.batch_size // self.world)
         with torch.random.fork_rng(devices=[]):
             decoded = [self._image(int(row), step, place) for place, row in list(enumerate(rows))[mine]]
         images, used = zip(*decoded, strict=True)

@@ -1,1 +1,5 @@
+"""The game: the operator, the adversaries, the classifier, and one round between them."""
 
+from unmask.game.blur import PixelwiseGaussianBlur, pixelwise_gaussian_blur
+
+__all__ = ["PixelwiseGaussianBlur", "pixelwise_gaussian_blur"]

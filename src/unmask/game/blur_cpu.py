@@ -22,8 +22,8 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,24 @@ from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
 
-# No reassociation: the differences from the centre must stay differences. NaN and infinity are respected.
-compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+Array = np.ndarray
+Strides = tuple[int, int, int, int]
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile at first use and cache on disk: beside this file, or else in the user's cache, or else not at all."""
+    # No reassociation: the differences from the centre must stay differences. NaN and infinity are respected.
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder can be written to
+        return njit(**options)(function)
+
+
+#: Numbers of one tile: its dozen rows of scratch stay in the first-level cache.
+TILE = 1_536
+#: Numbers of one block of rows, the unit of work of a thread: small enough to share evenly, large enough to call.
+BLOCK = 65_536
 
 
 # --- numbers: load and store by storage dtype, one exponential ---------------------------------------------------
@@ -61,7 +77,9 @@ def _load(array: Any, i: Any) -> Callable:
             return np.uint32(np.uint32(np.uint16(array[i])) << np.uint32(16)).view(np.float32)
 
         return load_bfloat16
-    if array.dtype == types.uint16:  # float16: rebias the exponent by a product, which is exact for subnormals too
+    if (
+        array.dtype == types.uint16
+    ):  # float16: rebias the exponent by a product, which is exact for subnormals too
 
         def load_float16(array: Any, i: int) -> Any:
             half = np.uint32(array[i])
@@ -94,7 +112,12 @@ def _store(array: Any, i: Any, value: Any) -> Callable:
             bits = np.float32(value).view(np.uint32)
             magnitude = bits & np.uint32(0x7FFFFFFF)
             # Normal numbers: rebias the exponent from 127 to 15, round the 13 bits that go.
-            normal = magnitude - np.uint32(112 << 23) + np.uint32(0xFFF) + ((magnitude >> np.uint32(13)) & np.uint32(1))
+            normal = (
+                magnitude
+                - np.uint32(112 << 23)
+                + np.uint32(0xFFF)
+                + ((magnitude >> np.uint32(13)) & np.uint32(1))
+            )
             half = normal >> np.uint32(13)
             if magnitude < np.uint32(113 << 23):  # subnormal: the adder of 0.5 does shift and rounding
                 shifted = np.uint32(magnitude).view(np.float32) + np.float32(0.5)
@@ -137,386 +160,465 @@ def _exponential(x: Any) -> Callable:
     return exponential_float32
 
 
-# --- rows: every loop below runs over one row of memory and vectorises -------------------------------------------
+# --- tiles: a few rows laid end to end, so that every loop below is one long vector loop -------------------------
 #
-# A row has W pixels of `samples` interleaved numbers: 1 in a contiguous tensor, C in a channels-last one.
+# In a tile, rows are `pitch` = W + 2 h numbers apart, with h of margin at both ends, so that every neighbour is a constant
+# shift away. Weights and results lack the very first margin. What falls between the rows of a result is computed along
+# and never read. Tensors come as flat memory with four strides: nothing is copied, whatever the memory format.
 
 
 @compiled
-def axis_weights(sigma, samples, axis, work):
-    """Fill axis (h + 1, W * samples) with a_0 .. a_h of each pixel; True if a sigma is negative.
-
-    `work` (3, W * samples) is left holding t, the mean of u^2 under a, and nothing of use.
-    """
-    t, total, odd = work[0], work[1], work[2]
-    n = t.size
-    one = axis.dtype.type(1)
-    minus_half = axis.dtype.type(-0.5)
+def lay_sigma(sigma: Array, start: int, strides: Strides, pitch: int, tile: Array, width: int) -> bool:
+    """Lay rows of sigma into a tile without the first margin; True if one is negative."""
     negative = False
-    for j in range(sigma.size):
-        negative |= sigma[j] < 0
-        odd[j] = exponential(minus_half / (sigma[j] * sigma[j]))
-    for s in range(samples):
-        for j in range(sigma.size):
-            t[j * samples + s] = odd[j]
-    # t^(u^2) is the product of the first u odd powers of t.
-    previous = axis[0]
-    for j in range(n):
-        previous[j] = one
-        odd[j] = t[j]
-        total[j] = one
-    for u in range(1, axis.shape[0]):
-        power = axis[u]
-        for j in range(n):
-            power[j] = previous[j] * odd[j]
-            odd[j] *= t[j] * t[j]
-            total[j] += power[j] + power[j]
-        previous = power
-    for u in range(axis.shape[0]):
-        power = axis[u]
-        for j in range(n):
-            power[j] /= total[j]
+    for r in range((tile.size + pitch - 1) // pitch):
+        row, line = sigma[start + r * strides[2] :], tile[r * pitch : r * pitch + width]
+        read(row, strides[3], line)
+        for j in range(width):
+            negative |= line[j] < 0
     return negative
 
 
 @compiled
-def axis_slopes(sigma, samples, axis, work, slope):
-    """Fill slope (h + 1, W * samples) with d a_u / d sigma = a_u (u^2 - mean of u^2) / sigma^3, 0 where sigma is tiny."""
-    t, mean, cube = work[0], work[1], work[2]
-    n = t.size
-    zero = axis.dtype.type(0)
-    one = axis.dtype.type(1)
-    for s in range(samples):
-        for j in range(sigma.size):
-            cube[j * samples + s] = sigma[j] * sigma[j] * sigma[j]
-    for j in range(n):
-        mean[j] = zero
-        cube[j] = zero if t[j] == zero else one / cube[j]  # t underflows long before 1 / sigma^3 overflows
-    for u in range(1, axis.shape[0]):
-        square = axis.dtype.type(u * u)
-        power = axis[u]
-        for j in range(n):
-            mean[j] += square * (power[j] + power[j])
-    for u in range(axis.shape[0]):
-        square = axis.dtype.type(u * u)
-        power = axis[u]
-        row = slope[u]
-        for j in range(n):
-            row[j] = power[j] * (square - mean[j]) * cube[j]
+def read(source: Array, stride: int, row: Array) -> None:
+    """Fill row with every stride-th number of source."""
+    if stride == 1:
+        for j in range(row.size):
+            row[j] = load(source, j)
+    else:
+        for j in range(row.size):
+            row[j] = load(source, j * stride)
 
 
 @compiled
-def pair_weights(axis, weights):
-    """Fill weights with a_u a_v, one row a pair 0 <= u <= v, 1 <= v <= h, in the order of `weighted_sum`."""
+def write(row: Array, target: Array, stride: int) -> None:
+    """Put row into every stride-th number of target."""
+    if stride == 1:
+        for j in range(row.size):
+            store(target, j, row[j])
+    else:
+        for j in range(row.size):
+            store(target, j * stride, row[j])
+
+
+@compiled
+def lay_image(
+    x: Array, start: int, strides: Strides, rows: Array, columns: Array, radius: int, tile: Array
+) -> None:
+    """Lay the named rows of a plane into a tile, one after the other; the margins take the columns named first and last."""
+    pitch = columns.size
+    for r in range(rows.size):
+        line = tile[r * pitch : (r + 1) * pitch]
+        inner = line[radius : pitch - radius]
+        read(x[start + rows[r] * strides[2] :], strides[3], inner)
+        for c in range(radius):
+            line[c] = inner[columns[c]]
+            line[pitch - 1 - c] = inner[columns[pitch - 1 - c]]
+
+
+@compiled
+def axis_weights(sigma: Array, axis: Array, work: Array) -> None:
+    """Fill axis (h + 1, n) with a_0 .. a_h at each number of sigma (n). Leaves t in work[0]."""
+    t, total, odd = work[0], work[1], work[2]
+    one = sigma.dtype.type(1)
+    minus_half = sigma.dtype.type(-0.5)
+    centre, power = axis[0], axis[1]
+    for j in range(t.size):
+        t[j] = exponential(minus_half / (sigma[j] * sigma[j]))
+    for j in range(t.size):
+        power[j] = t[j]
+        odd[j] = t[j] * t[j] * t[j]
+        total[j] = one + t[j] + t[j]
+    for u in range(2, axis.shape[0]):  # t^(u^2) is the product of the first u odd powers of t
+        previous, power = axis[u - 1], axis[u]
+        for j in range(t.size):
+            power[j] = previous[j] * odd[j]
+            odd[j] *= t[j] * t[j]
+            total[j] += power[j] + power[j]
+    for j in range(t.size):
+        centre[j] = one / total[j]
+    for u in range(1, axis.shape[0]):
+        power = axis[u]
+        for j in range(t.size):
+            power[j] *= centre[j]
+
+
+@compiled
+def axis_slopes(sigma: Array, axis: Array, work: Array, slope: Array) -> None:
+    """Fill slope (h + 1, n) with d a_u / d sigma = a_u (u^2 - mean of u^2 under a) / sigma^3; t is in work[0]."""
+    t, mean, scale = work[0], work[1], work[2]
+    zero = sigma.dtype.type(0)
+    one = sigma.dtype.type(1)
+    for j in range(t.size):  # t underflows to 0 long before 1 / sigma^3 overflows
+        scale[j] = zero if t[j] == zero else one / (sigma[j] * sigma[j] * sigma[j])
+        mean[j] = zero
+    for u in range(1, axis.shape[0]):
+        twice_square = sigma.dtype.type(2 * u * u)
+        power = axis[u]
+        for j in range(t.size):
+            mean[j] += twice_square * power[j]
+    for u in range(axis.shape[0]):
+        square = sigma.dtype.type(u * u)
+        power, row = axis[u], slope[u]
+        for j in range(t.size):
+            row[j] = power[j] * (square - mean[j]) * scale[j]
+
+
+@compiled
+def pair_weights(axis: Array, weights: Array) -> None:
+    """Fill weights (pairs, n) with a_u a_v for the pairs (u, v) = (0, 1), (1, 1), (0, 2), (1, 2), (2, 2) ..."""
     pair = 0
     for v in range(1, axis.shape[0]):
         a_v = axis[v]
         for u in range(v + 1):
-            a_u = axis[u]
-            row = weights[pair]
+            a_u, row = axis[u], weights[pair]
+            pair += 1
             for j in range(row.size):
                 row[j] = a_u[j] * a_v[j]
-            pair += 1
 
 
 @compiled
-def pair_slopes(axis, slope, weights):
-    """Fill weights with d (a_u a_v) / d sigma, in the order of `weighted_sum`."""
+def pair_slopes(axis: Array, slope: Array, weights: Array) -> None:
+    """Fill weights (pairs, n) with d (a_u a_v) / d sigma for the same pairs."""
     pair = 0
     for v in range(1, axis.shape[0]):
         a_v, b_v = axis[v], slope[v]
         for u in range(v + 1):
-            a_u, b_u = axis[u], slope[u]
-            row = weights[pair]
+            a_u, b_u, row = axis[u], slope[u], weights[pair]
+            pair += 1
             for j in range(row.size):
                 row[j] = b_u[j] * a_v[j] + a_u[j] * b_v[j]
-            pair += 1
 
 
 @compiled
-def fold(x, start, stride, i, rows, columns, samples, window):
-    """Fill window (h + 1, (W + 2 h) * samples) with the sums of the rows i - v and i + v of a plane, reflected borders."""
-    radius = window.shape[0] - 1
-    margin = radius * samples
-    n = window.shape[1] - 2 * margin
-    for v in range(radius + 1):
-        up = start + rows[radius + i - v] * stride
-        down = start + rows[radius + i + v] * stride
-        above, below = x[up : up + n], x[down : down + n]
-        inner = window[v, margin : margin + n]
-        if v == 0:
-            for j in range(n):
-                inner[j] = load(above, j)
-        else:
-            for j in range(n):
-                inner[j] = load(above, j) + load(below, j)
-        for c in range(radius):
-            for s in range(samples):
-                window[v, c * samples + s] = inner[columns[c] * samples + s]
-                window[v, margin + n + c * samples + s] = inner[columns[columns.size - radius + c] * samples + s]
+def weigh_3x3(tile: Array, weights: Array, pitch: int, total: Array) -> None:
+    """`weigh` for kernel_size 3, in one pass that keeps the sums in registers."""
+    above, row, below = tile, tile[pitch:], tile[2 * pitch :]
+    side, corner = weights[0], weights[1]
+    for j in range(total.size):
+        centre = row[j + 1]
+        sides = ((row[j] - centre) + (row[j + 2] - centre)) + (
+            (above[j + 1] - centre) + (below[j + 1] - centre)
+        )
+        above_corners = (above[j] - centre) + (above[j + 2] - centre)
+        below_corners = (below[j] - centre) + (below[j + 2] - centre)
+        total[j] = side[j] * sides + corner[j] * (above_corners + below_corners)
 
 
 @compiled
-def weighted_sum(window, weights, samples, total):
-    """Add to total (W * samples) the weighted sum, over all pairs u <= v, of the neighbours less the centre."""
+def weigh(tile: Array, weights: Array, pitch: int, window: Array, total: Array) -> None:
+    """Fill total (n) with the weighted sum, over all pairs u <= v, of the neighbours less the centre.
+
+    `tile` holds the h rows above and below too; `window` (h + 1, R * pitch) is scratch for the sums of the rows at
+    distances 0 .. h.
+    """
     radius = window.shape[0] - 1
-    margin = radius * samples
     n = total.size
-    centre = window[0, margin : margin + n]
+    for v in range(radius + 1):
+        above, below, folded = tile[(radius - v) * pitch :], tile[(radius + v) * pitch :], window[v]
+        if v == 0:
+            for j in range(folded.size):
+                folded[j] = above[j]
+        else:
+            for j in range(folded.size):
+                folded[j] = above[j] + below[j]
+    total[:] = total.dtype.type(0)
+    centre = window[0, radius:]
     pair = 0
     for v in range(1, radius + 1):
-        reach = margin - v * samples
         for u in range(v + 1):
             weight = weights[pair]
             pair += 1
+            left, right = window[v, radius - u :], window[v, radius + u :]
+            above, below = window[u, radius - v :], window[u, radius + v :]
             if u == 0:
-                left, right = window[0, reach : reach + n], window[0, margin + v * samples :]
-                column = window[v, margin : margin + n]
                 for j in range(n):
                     twice = centre[j] + centre[j]
-                    total[j] += weight[j] * ((left[j] + right[j] - twice) + (column[j] - twice))
+                    total[j] += weight[j] * ((left[j] - twice) + (above[j] + below[j] - twice))
             elif u == v:
-                left, right = window[v, reach : reach + n], window[v, margin + v * samples :]
                 for j in range(n):
                     twice = centre[j] + centre[j]
                     total[j] += weight[j] * ((left[j] - twice) + (right[j] - twice))
             else:
-                near = margin - u * samples
-                left, right = window[v, near : near + n], window[v, margin + u * samples :]
-                above, below = window[u, reach : reach + n], window[u, margin + v * samples :]
                 for j in range(n):
                     twice = centre[j] + centre[j]
-                    total[j] += weight[j] * (
-                        ((left[j] - twice) + (right[j] - twice)) + ((above[j] - twice) + (below[j] - twice))
-                    )
+                    sides = (left[j] - twice) + (right[j] - twice)
+                    total[j] += weight[j] * (sides + ((above[j] - twice) + (below[j] - twice)))
 
 
 @compiled
-def spread(product, start, shift, n, row):
-    """row[c] += product[start + c - shift] + product[start + c + shift]: one weighted row goes to both its neighbours."""
-    left, right = product[start - shift : start - shift + n], product[start + shift : start + shift + n]
-    for c in range(n):
+def add_shifted(product: Array, shift: int, padding: int, row: Array) -> None:
+    """row[c] += product[c - shift] + product[c + shift], where product has `padding` zeros before its first number."""
+    left, right = product[padding - shift :], product[padding + shift :]
+    for c in range(row.size):
         row[c] += left[c] + right[c]
 
 
 # --- the three kernels, each over the rows first .. last of one image --------------------------------------------
+#
+# shape is (C, H, W); rows and columns are the reflected indices of -h .. H + h - 1 and -h .. W + h - 1.
 
 
 @compiled
-def blur_rows(x, x_strides, sigma, out, out_strides, shape, rows, columns, image, first, last):
-    """out = blur(x, sigma); True if a sigma is negative."""
-    planes, height, width, samples = shape
+def blur_rows(
+    x: Array,
+    x_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    out: Array,
+    out_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> bool:
+    """out = blur of x; True if a sigma is negative."""
+    channels, height, width = shape
     radius = (rows.size - height) // 2
-    n = width * samples
+    pitch = columns.size
+    step = max(1, min(last - first, TILE // pitch))
+    n = step * pitch - 2 * radius
+    spread = np.zeros(n, sigma.dtype)
     axis = np.empty((radius + 1, n), sigma.dtype)
     work = np.empty((3, n), sigma.dtype)
     weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
-    window = np.empty((radius + 1, n + 2 * radius * samples), sigma.dtype)
+    tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
+    window = np.empty((radius + 1, step * pitch), sigma.dtype)
     total = np.empty(n, sigma.dtype)
-    centre = window[0, radius * samples :]
+    centre = tile[radius * pitch + radius :]
     negative = False
-    for i in range(first, last):
-        pixel = (image * height + i) * width
-        negative |= axis_weights(sigma[pixel : pixel + width], samples, axis, work)
+    for start in range(first, last, step):
+        i = min(start, last - step)  # the last tile may overlap the one before it
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        negative |= lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
+        axis_weights(spread, axis, work)
         pair_weights(axis, weights)
-        for plane in range(planes):
-            fold(x, image * x_strides[0] + plane * x_strides[1], x_strides[2], i, rows, columns, samples, window)
+        for channel in range(channels):
+            plane = image * x_strides[0] + channel * x_strides[1]
+            lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
+            if radius == 1:
+                weigh_3x3(tile, weights, pitch, total)
+            else:
+                weigh(tile, weights, pitch, window, total)
             for j in range(n):
-                total[j] = centre[j]
-            weighted_sum(window, weights, samples, total)
-            target = image * out_strides[0] + plane * out_strides[1] + i * out_strides[2]
-            row = out[target : target + n]
-            for j in range(n):
-                store(row, j, total[j])
+                total[j] += centre[j]
+            for r in range(step):
+                target = image * out_strides[0] + channel * out_strides[1] + (i + r) * out_strides[2]
+                write(total[r * pitch : r * pitch + width], out[target:], out_strides[3])
     return negative
 
 
 @compiled
 def sigma_gradient_rows(
-    grad, grad_strides, x, x_strides, sigma, grad_sigma, shape, rows, columns, image, first, last
-):
+    grad: Array,
+    grad_strides: Strides,
+    x: Array,
+    x_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    grad_sigma: Array,
+    grad_sigma_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> None:
     """grad_sigma = sum over channels of grad * d out / d sigma."""
-    planes, height, width, samples = shape
+    channels, height, width = shape
     radius = (rows.size - height) // 2
-    n = width * samples
+    pitch = columns.size
+    step = max(1, min(last - first, TILE // pitch))
+    n = step * pitch - 2 * radius
+    spread = np.zeros(n, sigma.dtype)
     axis = np.empty((radius + 1, n), sigma.dtype)
     slope = np.empty((radius + 1, n), sigma.dtype)
     work = np.empty((3, n), sigma.dtype)
     weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
-    window = np.empty((radius + 1, n + 2 * radius * samples), sigma.dtype)
+    tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
+    window = np.empty((radius + 1, step * pitch), sigma.dtype)
+    upstream = np.zeros(n, sigma.dtype)
     change = np.empty(n, sigma.dtype)
     total = np.empty(n, sigma.dtype)
-    zero = sigma.dtype.type(0)
-    for i in range(first, last):
-        pixel = (image * height + i) * width
-        axis_weights(sigma[pixel : pixel + width], samples, axis, work)
-        axis_slopes(sigma[pixel : pixel + width], samples, axis, work, slope)
+    for start in range(first, last, step):
+        i = min(start, last - step)
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
+        axis_weights(spread, axis, work)
+        axis_slopes(spread, axis, work, slope)
         pair_slopes(axis, slope, weights)
-        total[:] = zero
-        for plane in range(planes):
-            fold(x, image * x_strides[0] + plane * x_strides[1], x_strides[2], i, rows, columns, samples, window)
-            change[:] = zero
-            weighted_sum(window, weights, samples, change)
-            source = image * grad_strides[0] + plane * grad_strides[1] + i * grad_strides[2]
-            row = grad[source : source + n]
+        total[:] = total.dtype.type(0)
+        for channel in range(channels):
+            plane = image * x_strides[0] + channel * x_strides[1]
+            lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
+            if radius == 1:
+                weigh_3x3(tile, weights, pitch, change)
+            else:
+                weigh(tile, weights, pitch, window, change)
+            for r in range(step):
+                source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
+                read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
             for j in range(n):
-                total[j] += change[j] * load(row, j)
-        result = grad_sigma[pixel : pixel + width]
-        result[:] = zero
-        for s in range(samples):
-            for j in range(width):
-                result[j] += total[j * samples + s]
+                total[j] += change[j] * upstream[j]
+        for r in range(step):
+            target = image * grad_sigma_strides[0] + (i + r) * grad_sigma_strides[2]
+            write(total[r * pitch : r * pitch + width], grad_sigma[target:], grad_sigma_strides[3])
 
 
 @compiled
 def image_gradient_rows(
-    grad, grad_strides, sigma, grad_x, grad_x_strides, shape, rows, columns, image, first, last
-):
-    """grad_x = the transposed blur of grad: each pixel gives its gradient to the neighbours it was blurred from."""
-    planes, height, width, samples = shape
+    grad: Array,
+    grad_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    grad_x: Array,
+    grad_x_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> None:
+    """grad_x = the transposed blur of grad: every pixel sends its gradient to those it was blurred from."""
+    channels, height, width = shape
     radius = (rows.size - height) // 2
-    margin = radius * samples
-    n = width * samples
-    padded = n + 2 * margin
-    axis = np.empty((radius + 1, n), sigma.dtype)
-    work = np.empty((3, n), sigma.dtype)
-    weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
-    product = np.zeros(n + 4 * margin, sigma.dtype)  # zeros beyond the row: nothing comes from outside
-    inner = product[2 * margin : 2 * margin + n]
-    spreads = np.empty((radius + 1, padded), sigma.dtype)  # what the rows at distance 0 .. h receive
-    total = np.zeros((planes, last - first, n), sigma.dtype)
-    zero = sigma.dtype.type(0)
+    pitch = columns.size
     # Reflection brings rows closer together, so that only sources within the radius reach these rows.
-    for i in range(max(0, first - radius), min(height, last + radius)):
-        pixel = (image * height + i) * width
-        axis_weights(sigma[pixel : pixel + width], samples, axis, work)
+    top, bottom = max(0, first - radius), min(height, last + radius)
+    step = max(1, min(bottom - top, TILE // pitch))
+    spread = np.zeros(step * pitch - 2 * radius, sigma.dtype)
+    axis = np.empty((radius + 1, spread.size), sigma.dtype)
+    work = np.empty((3, spread.size), sigma.dtype)
+    weights = np.empty((radius * (radius + 3) // 2, spread.size), sigma.dtype)
+    upstream = np.zeros(spread.size, sigma.dtype)  # zero between the rows: nothing comes from outside
+    product = np.zeros(spread.size + 4 * radius, sigma.dtype)
+    received = np.empty((radius + 1, step * pitch), sigma.dtype)  # by the rows at distances 0 .. h
+    total = np.zeros(
+        (channels, (bottom - top + 2 * radius) * pitch), sigma.dtype
+    )  # borders not yet reflected
+    for i in range(top, bottom, step):
+        count = min(step, bottom - i)
+        n = count * pitch - 2 * radius
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        lay_sigma(sigma, origin, sigma_strides, pitch, spread[:n], width)
+        axis_weights(spread, axis, work)
         pair_weights(axis, weights)
-        for plane in range(planes):
-            source = image * grad_strides[0] + plane * grad_strides[1] + i * grad_strides[2]
-            row = grad[source : source + n]
-            spreads[:] = zero
+        product[2 * radius + n :] = product.dtype.type(0)
+        inner = product[2 * radius : 2 * radius + n]
+        for channel in range(channels):
+            for r in range(count):
+                source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
+                read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
+            received[:] = received.dtype.type(0)
+            own, centre = received[0, radius:], axis[0]
             for j in range(n):
-                spreads[0, margin + j] = load(row, j) * axis[0, j] * axis[0, j]
+                own[j] = upstream[j] * (centre[j] * centre[j])
             pair = 0
             for v in range(1, radius + 1):
                 for u in range(v + 1):
                     weight = weights[pair]
                     pair += 1
                     for j in range(n):
-                        inner[j] = load(row, j) * weight[j]
+                        inner[j] = upstream[j] * weight[j]
                     if u == 0:
-                        target = spreads[v]
-                        moved = product[margin : margin + padded]
-                        for c in range(padded):
-                            target[c] += moved[c]
+                        column, same = received[v], product[radius:]
+                        for c in range(column.size):
+                            column[c] += same[c]
                     else:
-                        spread(product, margin, u * samples, padded, spreads[v])
+                        add_shifted(product, u, radius, received[v])
                     if u != v:
-                        spread(product, margin, v * samples, padded, spreads[u])
-            for v in range(radius + 1):
-                for c in range(radius):
-                    for s in range(samples):
-                        left, right = columns[c], columns[columns.size - radius + c]
-                        spreads[v, margin + left * samples + s] += spreads[v, c * samples + s]
-                        spreads[v, margin + right * samples + s] += spreads[v, margin + n + c * samples + s]
-                arrived = spreads[v, margin : margin + n]
-                for side in range(2 if v else 1):
-                    above = rows[radius + (i + v if side else i - v)]
-                    if first <= above < last:
-                        target = total[plane, above - first]
-                        for j in range(n):
-                            target[j] += arrived[j]
-    for plane in range(planes):
+                        add_shifted(product, v, radius, received[u])
+            for v in range(-radius, radius + 1):
+                line, part = total[channel, (i - top + radius + v) * pitch :], received[abs(v)]
+                for c in range(count * pitch):
+                    line[c] += part[c]
+    for channel in range(channels):
+        plane = total[channel]
+        for r in range(
+            plane.size // pitch
+        ):  # holds the row top - h + r of the image, which is reflected to row i
+            i = rows[top + r]
+            home = i - top + radius
+            if r != home and first <= i < last:
+                outside, line = plane[r * pitch : (r + 1) * pitch], plane[home * pitch : (home + 1) * pitch]
+                for c in range(pitch):
+                    line[c] += outside[c]
         for i in range(first, last):
-            target_start = image * grad_x_strides[0] + plane * grad_x_strides[1] + i * grad_x_strides[2]
-            row = grad_x[target_start : target_start + n]
-            for j in range(n):
-                store(row, j, total[plane, i - first, j])
+            home = (i - top + radius) * pitch
+            line, inner = plane[home : home + pitch], plane[home + radius : home + radius + width]
+            for c in range(radius):
+                inner[columns[c]] += line[c]
+                inner[columns[pitch - 1 - c]] += line[pitch - 1 - c]
+            target = image * grad_x_strides[0] + channel * grad_x_strides[1] + i * grad_x_strides[2]
+            write(inner, grad_x[target:], grad_x_strides[3])
 
 
 # --- tensors to kernels ------------------------------------------------------------------------------------------
 
-#: Numbers of one block of rows: small enough to share the work evenly, large enough to make the calls cheap.
-BLOCK = 65_536
-
-
-class Rows(NamedTuple):
-    """A tensor (B, C, H, W) as rows of memory: B images of `planes` planes of H rows of W * `samples` numbers."""
-
-    memory: np.ndarray
-    strides: tuple[int, int, int]
-    planes: int
-    samples: int
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether the rows of x are best read with their channels interleaved."""
-    return x.shape[1] > 1 and x.stride(1) == 1 and x.stride(3) == x.shape[1]
-
-
-def as_rows(x: Tensor, channels_last: bool) -> Rows:
-    """Rows of x without a copy, unless its pixels are not neighbours in memory in the order asked for."""
-    x = x.detach()
-    batch, channels, height, width = x.shape
-    if channels_last and not is_channels_last(x):
-        x = x.contiguous(memory_format=torch.channels_last)
-    elif not channels_last and x.stride(3) != 1:
-        x = x.contiguous()
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
-    flat = x.as_strided((extent,), (1,))
-    if x.dtype in (torch.bfloat16, torch.float16):
-        flat = flat.view(torch.int16 if x.dtype == torch.bfloat16 else torch.uint16)
-    planes, samples = (1, channels) if channels_last else (channels, 1)
-    strides = (x.stride(0), 0 if channels_last else x.stride(1), x.stride(2))
-    return Rows(flat.numpy(), strides, planes, samples)
-
 
 def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """The blur of a non-empty x by sigma; arguments as in :func:`unmask.game.blur.pixelwise_gaussian_blur`, checked there."""
-    channels_last = is_channels_last(x)
-    out = torch.empty_like(x, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    source, target = as_rows(x, channels_last), as_rows(out, channels_last)
-    arguments = (source.memory, source.strides, as_sigma(sigma, x), target.memory, target.strides)
-    if any(over_rows(blur_rows, arguments, x, source, kernel_size)):
+    """The blur of x; arguments as in :func:`unmask.game.blur.pixelwise_gaussian_blur`, which checks their shapes.
+
+    Raises:
+        ValueError: sigma has negative values.
+    """
+    out = torch.empty_like(x)
+    if any(over_rows(blur_rows, (x, in_precision_of(x, sigma), out), kernel_size)):
         raise ValueError("sigma has negative values: it is a standard deviation in pixels, >= 0")
     return out
 
 
 def blur_gradient_to_sigma(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """The gradient (B, 1, H, W) of the blur towards sigma, from that towards its output."""
-    channels_last = is_channels_last(x)
-    source, upstream = as_rows(x, channels_last), as_rows(grad, channels_last)
-    spread_sigma = as_sigma(sigma, x)
-    result = np.empty_like(spread_sigma)
-    arguments = (upstream.memory, upstream.strides, source.memory, source.strides, spread_sigma, result)
-    over_rows(sigma_gradient_rows, arguments, x, source, kernel_size)
-    return torch.from_numpy(result).view(sigma.shape).to(sigma.dtype)
+    """The gradient (B, 1, H, W) towards sigma, from that towards the blurred image (B, C, H, W)."""
+    result = torch.empty_like(sigma, dtype=computed_in(x))
+    over_rows(sigma_gradient_rows, (grad, x, in_precision_of(x, sigma), result), kernel_size)
+    return result.to(sigma.dtype)
 
 
 def blur_gradient_to_image(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """The gradient (B, C, H, W) of the blur towards x, from that towards its output."""
-    channels_last = is_channels_last(x)
-    result = torch.empty_like(x, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-    upstream, target = as_rows(grad, channels_last), as_rows(result, channels_last)
-    arguments = (upstream.memory, upstream.strides, as_sigma(sigma, x), target.memory, target.strides)
-    over_rows(image_gradient_rows, arguments, x, target, kernel_size)
+    """The gradient (B, C, H, W) towards x, from that towards the blurred image."""
+    result = torch.empty_like(x)
+    over_rows(image_gradient_rows, (grad, in_precision_of(x, sigma), result), kernel_size)
     return result
 
 
-def as_sigma(sigma: Tensor, x: Tensor) -> np.ndarray:
-    """Sigma (B * H * W) in the precision that is computed in: float64 for float64 images, else float32."""
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return sigma.detach().to(dtype).contiguous().view(-1).numpy()
+def computed_in(x: Tensor) -> torch.dtype:
+    """float64 for float64 images, float32 for all others."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def over_rows(kernel: Callable, arguments: tuple, x: Tensor, layout: Rows, kernel_size: int) -> list[Any]:
-    """Call a kernel for every block of rows of x, on as many threads as torch uses."""
-    batch, _, height, width = x.shape
-    shape = (layout.planes, height, width, layout.samples)
+def in_precision_of(x: Tensor, sigma: Tensor) -> Tensor:
+    return sigma.to(computed_in(x))
+
+
+def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int) -> list[Any]:
+    """Call a kernel for every block of rows of the images, on as many threads as torch uses.
+
+    The first of the tensors has the shape of the images; the kernel takes the memory and strides of each.
+    """
+    batch, channels, height, width = tensors[0].shape
+    if tensors[0].numel() == 0:
+        return []
+    memory = [part for tensor in tensors for part in (flat_memory(tensor), tensor.stride())]
     rows, columns = reflected(height, kernel_size), reflected(width, kernel_size)
-    step = max(kernel_size, BLOCK // (layout.planes * width * layout.samples))
-    blocks = [(b, i, min(i + step, height)) for b in range(batch) for i in range(0, height, step)]
-    return in_parallel(lambda block: kernel(*arguments, shape, rows, columns, *block), blocks)
+    step = max(kernel_size, BLOCK // (channels * width))
+    blocks = [(image, i, min(i + step, height)) for image in range(batch) for i in range(0, height, step)]
+    return in_parallel(
+        lambda block: kernel(*memory, (channels, height, width), rows, columns, *block), blocks
+    )
+
+
+def flat_memory(x: Tensor) -> np.ndarray:
+    """The memory from the first number of x to its last, as one flat array that shares it."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    flat = x.detach().as_strided((extent,), (1,))
+    if x.dtype in (torch.bfloat16, torch.float16):
+        flat = flat.view(torch.int16 if x.dtype == torch.bfloat16 else torch.uint16)
+    return flat.numpy()
 
 
 @lru_cache(maxsize=256)
@@ -550,7 +652,7 @@ def in_parallel(work: Callable, items: list) -> list[Any]:
     return results
 
 
-@lru_cache(maxsize=None)
+@cache
 def pool(threads: int, process: int) -> ThreadPoolExecutor:
     """The helper threads of this process: a forked child has none of its parent's."""
     return ThreadPoolExecutor(threads, thread_name_prefix="unmask-blur")

@@ -126,9 +126,7 @@ def test_published_steps_along_the_raw_gradient_of_the_precision(world):
     precision = torch.full((3, 1, 32, 32), start, requires_grad=True)
     classifier.eval()
     blurred = pixelwise_gaussian_blur(images, precision.rsqrt(), 3)
-    (gradient,) = torch.autograd.grad(
-        F.cross_entropy(classifier(blurred), labels, reduction="sum"), precision
-    )
+    (gradient,) = torch.autograd.grad(F.cross_entropy(classifier(blurred), labels, reduction="sum"), precision)
     classifier.train()
     moved = (precision + 10 * gradient).detach().clamp(min=1e-6)
     moved = moved * (start * 32 / moved.flatten(1).norm(dim=1).view(-1, 1, 1, 1))

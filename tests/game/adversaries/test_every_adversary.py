@@ -129,9 +129,7 @@ def test_the_classifier_comes_back_untouched(world, adversary):
             adversary(world.images[:6], world.labels[:6], classifier, measure=True)
         assert [module.training for module in classifier.modules()] == modes
         assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
-        assert [p.requires_grad for p in classifier.parameters()] == [
-            p is not first for p in classifier.parameters()
-        ]
+        assert [p.requires_grad for p in classifier.parameters()] == [p is not first for p in classifier.parameters()]
         assert all(p.grad is None for p in classifier.parameters() if p is not last)
         assert torch.equal(last.grad, torch.ones_like(last))
     finally:

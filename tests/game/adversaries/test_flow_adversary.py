@@ -38,9 +38,7 @@ def test_whole_pixels_are_taken_from_where_the_flow_points():
     width=st.integers(1, 20),
     kind=st.sampled_from([Flow, RandomFlow]),
 )
-def test_no_pixel_moves_further_than_the_bound(
-    bound, steps, step_size, cell, random_start, height, width, kind
-):
+def test_no_pixel_moves_further_than_the_bound(bound, steps, step_size, cell, random_start, height, width, kind):
     images = torch.rand(2, 3, height, width)
     adversary = kind(bound, steps, step_size, cell, random_start)
     attack = adversary(images, torch.tensor([0, 1]), ANYTHING)
@@ -60,9 +58,7 @@ def test_the_field_is_smooth_between_the_nodes(world):
 def test_a_vanishing_gradient_still_shows_the_way():
     class Confident(nn.Module):
         def forward(self, images):
-            return torch.stack(
-                (images.diff(dim=-1).square().sum((1, 2, 3)) * 1e-30, images.sum((1, 2, 3)) * 0), 1
-            )
+            return torch.stack((images.diff(dim=-1).square().sum((1, 2, 3)) * 1e-30, images.sum((1, 2, 3)) * 0), 1)
 
     images = torch.rand(2, 3, 8, 8)
     attack = Flow(1.0, step_size=0.5, cell=2, random_start=False)(images, torch.tensor([0, 1]), Confident())

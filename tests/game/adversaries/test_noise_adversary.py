@@ -51,9 +51,7 @@ def test_both_classes_lose(world):
 def test_steps_go_on_from_where_the_last_one_ended():
     images = torch.full((1, 3, 4, 4), 0.5)
     label = torch.tensor([1])
-    assert Noise(0.4, steps=3, step_size=0.1)(
-        images, label, BRIGHTNESS
-    ).map.abs().max().item() == pytest.approx(0.3)
+    assert Noise(0.4, steps=3, step_size=0.1)(images, label, BRIGHTNESS).map.abs().max().item() == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(

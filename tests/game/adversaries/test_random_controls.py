@@ -43,9 +43,7 @@ def test_log_uniform_sigma():
     torch.manual_seed(0)
     images = torch.rand(16, 1, 64, 64)
     attack = RandomBlur(2.0, 0.1, distribution="log-uniform")(images, labels_for(images), UNASKED)
-    assert torch.allclose(
-        (attack.map.flatten() / 0.1).log().quantile(LEVELS) / math.log(20), LEVELS, atol=0.02
-    )
+    assert torch.allclose((attack.map.flatten() / 0.1).log().quantile(LEVELS) / math.log(20), LEVELS, atol=0.02)
 
 
 @pytest.mark.parametrize("field", ["image", "smooth", "pixel"])
@@ -135,9 +133,7 @@ def test_noise_has_the_distribution_it_is_named_for():
     assert torch.allclose(uniform.flatten()[::3].quantile(LEVELS), 0.2 * LEVELS - 0.1, atol=3e-3)
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"), [({"eps": 0}, "eps"), ({"distribution": "cauchy"}, "distribution")]
-)
+@pytest.mark.parametrize(("options", "reason"), [({"eps": 0}, "eps"), ({"distribution": "cauchy"}, "distribution")])
 def test_a_wrong_argument_of_noise_is_named(options, reason):
     with pytest.raises(ValueError, match=reason):
         RandomNoise(**options)
@@ -165,9 +161,7 @@ def test_each_frequency_is_kept_or_gone_and_the_mean_stays(ratio, band, height, 
     assert kept[..., 0, 0].all()
 
 
-@pytest.mark.parametrize(
-    ("band", "low", "high"), [("low", 0, 0.125), ("mid", 0.125, 0.375), ("high", 0.375, 9)]
-)
+@pytest.mark.parametrize(("band", "low", "high"), [("low", 0, 0.125), ("mid", 0.125, 0.375), ("high", 0.375, 9)])
 def test_only_the_band_is_masked_and_by_the_ratio(band, low, high):
     torch.manual_seed(0)
     images = faint(64, 48, 48)

@@ -75,9 +75,7 @@ class GradientBlur(Ascent):
         super().__init__(steps)
         self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
         if not 0 <= sigma_min < sigma_max:
-            raise ValueError(
-                f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}"
-            )
+            raise ValueError(f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}")
         if rule not in self.rules:
             raise ValueError(f"rule must be one of {', '.join(self.rules)}, got {rule!r}")
         if rule == "precision" and random_start:

@@ -56,16 +56,13 @@ class RandomBlur(Adversary):
         self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
         check_field(field, cell)
         if not 0 <= sigma_min < sigma_max:
-            raise ValueError(
-                f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}"
-            )
+            raise ValueError(f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}")
         quantiles = None
         if not isinstance(distribution, str):
             quantiles = _checked_quantiles(torch.as_tensor(distribution, dtype=torch.float32), sigma_max)
         elif distribution not in get_args(SigmaDistribution):
             raise ValueError(
-                "distribution must be quantiles or "
-                f"{' or '.join(get_args(SigmaDistribution))}, got {distribution!r}"
+                f"distribution must be quantiles or {' or '.join(get_args(SigmaDistribution))}, got {distribution!r}"
             )
         elif distribution == "log-uniform" and sigma_min == 0:
             raise ValueError("sigma_min must be positive for the log-uniform distribution, got 0")
@@ -120,9 +117,7 @@ class RandomBlur(Adversary):
         """The inverse distribution function, pixel by pixel."""
         if self.quantiles is None:
             if self.distribution == "uniform":
-                return torch.lerp(
-                    torch.full_like(uniform, self.sigma_min), uniform.new_tensor(self.sigma_max), uniform
-                )
+                return torch.lerp(torch.full_like(uniform, self.sigma_min), uniform.new_tensor(self.sigma_max), uniform)
             sigma = self.sigma_min * torch.exp(math.log(self.sigma_max / self.sigma_min) * uniform)
             return sigma.clamp(self.sigma_min, self.sigma_max)
         rows = self.quantiles.to(uniform)[(labels != 0).long() if len(self.quantiles) == 2 else labels * 0]
@@ -137,9 +132,7 @@ def _checked_quantiles(quantiles: Tensor, sigma_max: float) -> Tensor:
     rows = quantiles.detach()
     rows = rows[None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or len(rows) not in (1, 2) or rows.shape[1] < 2:
-        raise ValueError(
-            f"quantiles must have shape (Q,) or (2, Q) with Q >= 2, got {tuple(quantiles.shape)}"
-        )
+        raise ValueError(f"quantiles must have shape (Q,) or (2, Q) with Q >= 2, got {tuple(quantiles.shape)}")
     if not bool((rows.diff(dim=1) >= 0).all()):
         raise ValueError("quantiles must ascend")
     if not bool((rows[:, 0] >= 0).all() and (rows[:, -1] <= sigma_max).all()):
@@ -163,9 +156,7 @@ class RandomNoise(Adversary):
         if not 0 < eps <= 1:
             raise ValueError(f"eps must be in (0, 1], in units of the image, got {eps}")
         if distribution not in get_args(NoiseDistribution):
-            raise ValueError(
-                f"distribution must be {' or '.join(get_args(NoiseDistribution))}, got {distribution!r}"
-            )
+            raise ValueError(f"distribution must be {' or '.join(get_args(NoiseDistribution))}, got {distribution!r}")
         self.eps, self.distribution = eps, distribution
 
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:

@@ -1,0 +1,170 @@
+"""Pixel-wise Gaussian blur: every pixel of an image has a Gaussian kernel of its own.
+
+The operator at the heart of the game (Wang, Guo, Zuo, "Deepfake Forensics via An Adversarial Game", IEEE TIP 31, 2022,
+arXiv 2103.13567, section III): the adversary chooses the map sigma, the classifier sees the image blurred by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unmask.game import blur_reference
+
+Implementation = Literal["auto", "reference"]
+
+
+def pixelwise_gaussian_blur(
+    x: Tensor, sigma: Tensor, kernel_size: int, *, implementation: Implementation = "auto"
+) -> Tensor:
+    """Blur each pixel with its own Gaussian, normalised over a square window.
+
+    out[b, c, i, j] = sum_uv w_uv x[b, c, i + v, j + u], with w_uv proportional to exp(-(u^2 + v^2) / (2 sigma[b, 0, i, j]^2))
+    and of sum 1 over the window. The borders are reflected without repeating the edge, as often as a small image needs.
+    As sigma goes to 0 the output goes to x, and the gradient towards sigma to 0; both hold exactly at 0. As sigma grows
+    the output goes to the mean over the window.
+
+    Differentiable in x and sigma; a second derivative is computed by the reference. Works under ``torch.compile``, on
+    any strides without a copy, and in the precision of x, at least float32 inside. On the CPU a fused kernel runs on
+    ``torch.get_num_threads()`` threads, and needs no memory beyond the output; its first call compiles it (seconds,
+    then cached on disk). Elsewhere, plain torch.
+
+    Args:
+        x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
+        sigma: (B, 1, H, W) standard deviations in pixels, >= 0, of any float dtype. It enters squared: where reading
+            it would stall the device (not the fused CPU kernel), a negative value counts as its magnitude.
+        kernel_size: side of the window in pixels, odd, >= 3.
+        implementation: "reference" forces the plain torch one.
+
+    Returns:
+        (B, C, H, W), the dtype and memory format of x.
+
+    Raises:
+        TypeError: x or sigma is not a floating-point tensor.
+        ValueError: shapes, devices or kernel_size do not fit, or a sigma is negative.
+    """
+    check(x, sigma, kernel_size, implementation)
+    if implementation == "auto" and x.device.type == "cpu":
+        return fused(x, sigma, kernel_size)
+    return blur_reference.blur(x, sigma, kernel_size)
+
+
+class PixelwiseGaussianBlur(nn.Module):
+    """:func:`pixelwise_gaussian_blur` with a fixed kernel_size, as a module of x and sigma."""
+
+    def __init__(self, kernel_size: int = 3, *, implementation: Implementation = "auto") -> None:
+        super().__init__()
+        check_options(kernel_size, implementation)
+        self.kernel_size = kernel_size
+        self.implementation = implementation
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return pixelwise_gaussian_blur(x, sigma, self.kernel_size, implementation=self.implementation)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, implementation={self.implementation!r}"
+
+
+def check(x: Tensor, sigma: Tensor, kernel_size: int, implementation: str) -> None:
+    """Refuse what the operator cannot take, without reading a number of the tensors."""
+    check_options(kernel_size, implementation)
+    for name, tensor in (("x", x), ("sigma", sigma)):
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
+    if x.ndim != 4 or x.shape[2] == 0 or x.shape[3] == 0:
+        raise ValueError(f"x must be (B, C, H, W) with H and W at least 1, not {tuple(x.shape)}")
+    if sigma.shape != (x.shape[0], 1, x.shape[2], x.shape[3]):
+        expected = (x.shape[0], 1, x.shape[2], x.shape[3])
+        raise ValueError(
+            f"sigma must be (B, 1, H, W) = {expected} for these images, not {tuple(sigma.shape)}"
+        )
+    if x.device != sigma.device:
+        raise ValueError(f"x is on {x.device} and sigma on {sigma.device}: they must be on one device")
+
+
+def check_options(kernel_size: int, implementation: str) -> None:
+    if not isinstance(kernel_size, int) or kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be an odd whole number of at least 3, not {kernel_size!r}")
+    if implementation not in ("auto", "reference"):
+        raise ValueError(f'implementation must be "auto" or "reference", not {implementation!r}')
+
+
+# --- the fused kernels as operators of torch ---------------------------------------------------------------------
+#
+# The module of the kernels is imported at the first call, because Numba takes a while to import.
+
+
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur", mutates_args=(), device_types="cpu")
+def fused(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_cpu
+
+    return blur_cpu.blur(x, sigma, kernel_size)
+
+
+@torch.library.custom_op(
+    "unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=(), device_types="cpu"
+)
+def image_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_cpu
+
+    return blur_cpu.blur_gradient_to_image(grad, x, sigma, kernel_size)
+
+
+@torch.library.custom_op(
+    "unmask::pixelwise_gaussian_blur_sigma_gradient", mutates_args=(), device_types="cpu"
+)
+def sigma_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_cpu
+
+    return blur_cpu.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
+
+
+@fused.register_fake
+def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+@image_gradient.register_fake
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+@sigma_gradient.register_fake
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return torch.empty_like(sigma)
+
+
+def keep_inputs(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.kernel_size = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def first_derivative(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    x, sigma = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    to_x = image_gradient(grad, x, sigma, ctx.kernel_size) if wanted[0] else None
+    to_sigma = sigma_gradient(grad, x, sigma, ctx.kernel_size) if wanted[1] else None
+    return to_x, to_sigma, None
+
+
+def second_derivative(towards: int) -> Callable[..., tuple[Tensor, Tensor, Tensor, None]]:
+    """Derivatives of the gradient towards x (0) or sigma (1), taken from the reference."""
+
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        with torch.enable_grad():
+            grad, x, sigma = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
+            out = blur_reference.blur(x, sigma, ctx.kernel_size)
+            (first,) = torch.autograd.grad(out, (x, sigma)[towards], grad, create_graph=True)
+        second = torch.autograd.grad(first, (grad, x, sigma), cotangent, materialize_grads=True)
+        return *second, None
+
+    return backward
+
+
+fused.register_autograd(first_derivative, setup_context=keep_inputs)
+image_gradient.register_autograd(second_derivative(0), setup_context=keep_inputs)
+sigma_gradient.register_autograd(second_derivative(1), setup_context=keep_inputs)

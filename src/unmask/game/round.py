@@ -1,0 +1,214 @@
+"""One round of the game: the adversary and the classifier each take their turn on a batch.
+
+    min over the classifier, max over the adversary:  L(x, y) + lambda * L(adversary(x), y)      (paper, AT and GAT)
+
+*Alternating* play lets the adversary move ``adversary_steps`` times against the classifier in eval mode, then the
+classifier once. *Simultaneous* play reverses the gradient between the two: one forward and backward of the
+adversarial half serves both players, and the round costs little more than plain training on as many images. There
+the classifier is in train mode, and where both halves share their BatchNorm statistics the adversary ascends the
+round's whole objective, L(x) included; auxiliary BatchNorms part the two again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unmask.game.adversaries.base import Adversary, Attack, attacked
+from unmask.game.adversaries.blur_generator import GeneratorBlur
+from unmask.game.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """How a round is played.
+
+    Attributes:
+        play: ``alternating`` or ``simultaneous`` (the latter needs an adversary that learns).
+        weight: lambda, the weight of the adversarial loss in the classifier's.
+        adversary_steps: moves of a learning adversary before each move of the classifier (alternating only).
+        adversarial: ``twins``: every image is seen clean and attacked, as in the paper, so that a batch of B
+            rows makes 2 B forward passes; ``split``: the first half of the batch is clean, the other half, other
+            images, is attacked, so that a round sees twice the fresh images at the same cost.
+        attacked_classes: which of the adversarial rows are attacked: ``both``, or the ``real`` or ``fake`` alone.
+        label_smoothing: of the classifier's own loss.
+    """
+
+    play: Literal["alternating", "simultaneous"] = "simultaneous"
+    weight: float = 1.0
+    adversary_steps: int = 1
+    adversarial: Literal["twins", "split"] = "twins"
+    attacked_classes: Literal["both", "real", "fake"] = "both"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError("game: weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
+        for field, allowed in (
+            ("play", ("alternating", "simultaneous")),
+            ("adversarial", ("twins", "split")),
+            ("attacked_classes", ("both", "real", "fake")),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"game.{field} is one of {allowed}, got {getattr(self, field)!r}")
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What happened: mean losses (0-d tensors; adversarial is None in plain training) and the map that was played."""
+
+    loss_clean: Tensor
+    loss_adversarial: Tensor | None = None
+    map: Tensor | None = None
+    labels: Tensor | None = None
+
+
+class Game:
+    """Two players and their optimisers.
+
+    Args:
+        classifier: player one.
+        adversary: player two, or None for plain training.
+        optimiser: the classifier's.
+        adversary_optimiser: needed by an adversary that learns.
+        config: how a round is played.
+        synchronise: called with the parameters of whoever is about to move, after every backward pass: the
+            place where a distributed run averages gradients, once for both players in simultaneous play.
+        autocast: returns the context in which forward passes run.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        adversary: Adversary | None,
+        optimiser: torch.optim.Optimizer,
+        adversary_optimiser: torch.optim.Optimizer | None = None,
+        config: RoundConfig | None = None,
+        *,
+        synchronise: Callable[[list[nn.Parameter]], None] = lambda parameters: None,
+        autocast: Callable[[], Any] | None = None,
+    ) -> None:
+        self.config = config or RoundConfig()
+        if adversary is not None and adversary.learns and adversary_optimiser is None:
+            raise ValueError("an adversary that learns needs an optimiser")
+        if self.config.play == "simultaneous" and adversary is not None and not adversary.learns:
+            raise ValueError("simultaneous play needs an adversary that learns: set game.play = 'alternating'")
+        self.classifier, self.adversary = classifier, adversary
+        self.optimiser, self.adversary_optimiser = optimiser, adversary_optimiser
+        self.synchronise = synchronise
+        self.autocast = autocast or (lambda: torch.autocast("cpu", enabled=False))
+
+    def play(self, images: Tensor, labels: Tensor) -> RoundResult:
+        """Play one round on images (B, 3, H, W) in [0, 1] and class indices (B,), 0 for real."""
+        if self.adversary is None:
+            return self._plain(images, labels)
+        if self.config.adversarial == "twins":
+            clean, target = (images, labels), (images, labels)
+        else:
+            half = len(images) // 2
+            clean, target = (images[:half], labels[:half]), (images[half:], labels[half:])
+        simultaneous = self.config.play == "simultaneous"
+        if not simultaneous and self.adversary.learns:
+            for _ in range(self.config.adversary_steps):
+                self._move_adversary(*target)
+        return self._move_classifier(clean, target, simultaneous)
+
+    def _plain(self, images: Tensor, labels: Tensor) -> RoundResult:
+        with self.autocast():
+            loss = self._loss(self.classifier(images), labels)
+        self._step(loss, self.classifier, self.optimiser)
+        return RoundResult(loss.detach())
+
+    def _move_adversary(self, images: Tensor, labels: Tensor) -> None:
+        """One ascent step of a learning adversary against the classifier as it stands: eval mode, frozen."""
+        assert self.adversary is not None
+        assert self.adversary_optimiser is not None
+        with attacked(self.classifier), self.autocast():
+            attack = self._attack(images, labels)
+            loss = -F.cross_entropy(self.classifier(attack.images).float(), labels) + self._barrier(attack, labels)
+            self._step(loss, self.adversary, self.adversary_optimiser)
+
+    def _move_classifier(
+        self, clean: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], simultaneous: bool
+    ) -> RoundResult:
+        assert self.adversary is not None
+        weight = self.config.weight
+        with self.autocast():
+            if simultaneous:
+                attack = self._attack(*target)
+                images = _reverse(attack.images, weight)
+                barrier = self._barrier(attack, target[1])
+            else:
+                with torch.no_grad():
+                    attack = self._attack(*target)
+                images, barrier = attack.images, None
+            if self.classifier.has_auxiliary_norm:
+                # Each half has its own statistics, so each needs its own pass.
+                logits_clean = self.classifier(clean[0])
+                with self.classifier.auxiliary_norm():
+                    logits = self.classifier(images)
+            else:
+                both = self.classifier(torch.cat([clean[0], images]))
+                logits_clean, logits = both.split([len(clean[0]), len(images)])
+            loss_clean = self._loss(logits_clean, clean[1])
+            loss_adversarial = self._loss(logits, target[1])
+            loss = loss_clean + weight * loss_adversarial
+        if barrier is None:
+            self._step(loss, self.classifier, self.optimiser)
+        else:
+            assert self.adversary_optimiser is not None
+            players = nn.ModuleList([self.classifier, self.adversary])
+            self._step(loss + barrier, players, self.optimiser, self.adversary_optimiser)
+        played = attack.map.detach() if attack.map is not None else None
+        return RoundResult(loss_clean.detach(), loss_adversarial.detach(), played, target[1])
+
+    def _attack(self, images: Tensor, labels: Tensor) -> Attack:
+        """The adversary's answer, with the classes that are not to be attacked put back as they were."""
+        assert self.adversary is not None
+        attack = self.adversary(images, labels, self.classifier)
+        if self.config.attacked_classes == "both":
+            return attack
+        chosen = (labels > 0) == (self.config.attacked_classes == "fake")
+        mask = chosen.view(-1, 1, 1, 1)
+        played = None if attack.map is None else attack.map * mask
+        return Attack(torch.where(mask, attack.images, images), played)
+
+    def _barrier(self, attack: Attack, labels: Tensor) -> Tensor:
+        if not isinstance(self.adversary, GeneratorBlur) or attack.map is None or not self.adversary.guard:
+            return attack.images.new_zeros(())
+        chosen = {"both": labels >= 0, "real": labels == 0, "fake": labels > 0}[self.config.attacked_classes]
+        return self.adversary.barrier(attack.map[chosen].float())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+
+    def _step(self, loss: Tensor, player: nn.Module, *optimisers: torch.optim.Optimizer) -> None:
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.synchronise([parameter for parameter in player.parameters() if parameter.requires_grad])
+        for optimiser in optimisers:
+            optimiser.step()
+
+
+class _Reverse(torch.autograd.Function):
+    """Identity forward; backward the gradient times a negative factor (gradient reversal, arXiv 1409.7495)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
+
+
+def _reverse(x: Tensor, weight: float) -> Tensor:
+    # The classifier's loss carries lambda; the adversary ascends the loss itself.
+    return _Reverse.apply(x, -1.0 / weight if weight else 0.0)

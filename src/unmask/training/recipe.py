@@ -1,0 +1,200 @@
+"""The recipe of a training run: dataclasses beside what they configure, read from TOML, overridden by ``--set``."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from unmask.data.augment import Augmentation
+from unmask.errors import UnmaskError
+from unmask.faces.crop import CropRecipe
+from unmask.game.round import RoundConfig
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on."""
+
+    #: Face tables (Parquet files or folders) to train on, and to choose by; relative to where the command runs.
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    #: Rows of these splits only; an empty name takes all rows.
+    train_split: str = ""
+    validation_split: str = ""
+    classes: tuple[str, ...] = ("real", "fake")
+    #: Side of the images, px.
+    size: int = 224
+    #: Rows a step over all processes.
+    batch_size: int = 32
+    pairing: Literal["balanced", "paired"] = "balanced"
+    #: Loader processes; 0 decodes in the training process.
+    workers: int = 1
+    #: How the crops of these tables lie round a face: it travels in the detector file.
+    crop: CropRecipe = field(default_factory=CropRecipe)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The classifier."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    #: ``auto``, ``hub``, ``wheel``, ``none`` or the path of a weight file.
+    pretrained: str = "auto"
+    dropout: float = 0.2
+    drop_path: float = 0.0
+    #: A second set of BatchNorms for adversarial samples (AdvProp).
+    auxiliary_norm: bool = False
+    #: BatchNorm statistics over all processes of a distributed run.
+    process_norm: bool = False
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """The other player: its name, and the keyword arguments of its class."""
+
+    name: str = "blur-generator"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How both players learn."""
+
+    name: Literal["adamw", "radam"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    #: Learning rate of an adversary that learns (Adam, no decay).
+    adversary_lr: float = 2e-3
+    #: ``cosine`` falls to ``final`` of the rate at the last step; ``step`` multiplies by .1 every ``step_epochs``.
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup_steps: int = 100
+    final: float = 0.01
+    step_epochs: int = 15
+    #: Decay of the averaged weights that are validated and shipped; 0 switches averaging off.
+    ema: float = 0.998
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.adversary_lr <= 0 or not 0 <= self.ema < 1 or self.warmup_steps < 0:
+            raise ValueError("optimiser: lr > 0, adversary_lr > 0, 0 <= ema < 1 and warmup_steps >= 0 are needed")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long, from which seed, on what."""
+
+    steps: int = 1000
+    seed: int = 0
+    #: ``auto`` takes a CUDA device if there is one.
+    device: str = "auto"
+    #: ``auto`` is bfloat16 on a CUDA device that has it, else float32.
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    log_every: int = 20
+    validate_every: int = 500
+    checkpoint_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.log_every, self.validate_every) < 1:
+            raise ValueError("run: steps, log_every and validate_every are at least 1")
+
+
+@dataclass(frozen=True)
+class CardConfig:
+    """What the detector file says of itself beyond what the run knows."""
+
+    name: str = "unnamed"
+    licence: str = "unstated"
+    intended_use: str = "unstated"
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run. Every field has a default but the tables."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    game: RoundConfig = field(default_factory=RoundConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    card: CardConfig = field(default_factory=CardConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
+    """Read a TOML recipe.
+
+    Args:
+        path: the file; its sections and keys are the fields of :class:`Recipe`.
+        overrides: ``section.key=value`` strings, the value in TOML syntax (a bare word is taken as text).
+
+    Raises:
+        UnmaskError: the file cannot be read, or a key or value does not fit; the message names it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UnmaskError(path, f"cannot read this recipe ({error})") from error
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise UnmaskError(f"--set {override}", "expected section.key=value")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return build(Recipe, content, str(path))
+
+
+def build(kind: type[T], content: Any, where: str) -> T:
+    """A dataclass from plain values, checked against its annotations; errors name ``where`` and the key."""
+    if not isinstance(content, dict):
+        raise UnmaskError(where, f"expected a section, got {content!r}")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in content.items():
+        if key not in fields:
+            raise UnmaskError(where, f"unknown key {key!r}, expected one of {', '.join(sorted(fields))}")
+        values[key] = _checked(hints[key], value, f"{where}: {key}")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UnmaskError(where, str(error)) from error
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise UnmaskError(where, f"expected one of {', '.join(map(repr, arguments))}, got {value!r}")
+        return value
+    if origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_checked(arguments[0], item, where) for item in items)
+    if origin is types.UnionType:
+        return value
+    wanted = origin or hint
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+        raise UnmaskError(where, f"expected {wanted.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,312 @@
+"""The training loop: tables and a recipe in, a detector file out; exact to the bit after a kill."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unmask.data.batches import Batches, stream
+from unmask.data.table import FaceTable
+from unmask.errors import UnmaskError
+from unmask.game.adversaries import build_adversary, describe_sigma
+from unmask.game.classifier import Classifier, build_classifier
+from unmask.game.round import Game, RoundResult
+from unmask.training import processes
+from unmask.training.checkpoint import load_checkpoint, save_checkpoint
+from unmask.training.export import export_detector, stored_weights
+from unmask.training.recipe import Recipe
+from unmask.training.run_log import RunLog
+from unmask.training.schedule import rate
+from unmask.training.validation import Validation
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+
+
+def train(recipe: Recipe, out: str | Path, *, resume: bool = False) -> Path:
+    """Train a detector.
+
+    Args:
+        recipe: what is trained on, who plays, how long.
+        out: the run's folder: ``log.jsonl``, ``checkpoint.pt``, ``best.pt``, and at the end ``detector/``.
+        resume: go on from the folder's checkpoint. A killed and resumed run equals an uninterrupted one, to the
+            bit on the CPU with as many threads.
+
+    Returns:
+        The detector's folder, ready for ``unmask detect --detector``.
+
+    Raises:
+        UnmaskError: the recipe, a table or the checkpoint cannot be used; the message says which and why.
+    """
+    device, rank, world = processes.start(recipe.run.device)
+    try:
+        return _Run(recipe, Path(out), device, rank, world, resume).go()
+    finally:
+        processes.stop()
+
+
+class _Run:
+    """The state of one run on one process."""
+
+    def __init__(self, recipe: Recipe, out: Path, device: torch.device, rank: int, world: int, resume: bool) -> None:
+        self.recipe, self.out, self.device, self.rank, self.world = recipe, out, device, rank, world
+        data = recipe.data
+        if not data.train or not data.validation:
+            raise UnmaskError(
+                "recipe", "data.train and data.validation name the face tables (or --data and --validation)"
+            )
+        if (out / CHECKPOINT).exists() and not resume:
+            raise UnmaskError(out, "holds a run already: add --resume to go on with it, or name another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        self.table = FaceTable.read(data.train, data.train_split or None)
+        self.batches = Batches(
+            self.table,
+            classes=data.classes,
+            size=data.size,
+            batch_size=data.batch_size,
+            augmentation=recipe.augmentation,
+            pairing=data.pairing,
+            seed=recipe.run.seed,
+            rank=rank,
+            world=world,
+        )
+        self.validation = Validation(
+            FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
+        )
+        self.precision = _precision(recipe.run.precision, device)
+        self._build_players()
+        self.step = 0
+        self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
+        if resume:
+            self._restore(load_checkpoint(out / CHECKPOINT))
+        self.log = RunLog(out, self.step, recipe.run.steps, speak=rank == 0)
+
+    def _build_players(self) -> None:
+        recipe, model, optimiser = self.recipe, self.recipe.model, self.recipe.optimiser
+        torch.manual_seed(recipe.run.seed)
+        classifier = build_classifier(
+            model.backbone,
+            recipe.data.classes,
+            pretrained=model.pretrained,
+            dropout=model.dropout,
+            drop_path=model.drop_path,
+            auxiliary_norm=model.auxiliary_norm,
+            process_norm=model.process_norm,
+        )
+        self.classifier = classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)
+        processes.same_start(self.classifier)
+        self.optimiser = _optimiser(self.classifier, recipe)
+        self.adversary_optimiser = None
+        if self.adversary is not None:
+            self.adversary.to(self.device)
+            processes.same_start(self.adversary)
+            if self.adversary.learns:
+                self.adversary_optimiser = torch.optim.Adam(
+                    self.adversary.parameters(), optimiser.adversary_lr, (0.5, 0.99)
+                )
+        self.average = (
+            AveragedModel(self.classifier, multi_avg_fn=get_ema_multi_avg_fn(optimiser.ema), use_buffers=True)
+            if optimiser.ema
+            else None
+        )
+        self.game = Game(
+            self.classifier,
+            self.adversary,
+            self.optimiser,
+            self.adversary_optimiser,
+            recipe.game,
+            synchronise=processes.average_gradients,
+            autocast=lambda: (
+                torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+            ),
+        )
+
+    @property
+    def shipped(self) -> Classifier:
+        """The weights that are validated and shipped: the running average where there is one."""
+        chosen = self.classifier if self.average is None else self.average.module
+        assert isinstance(chosen, Classifier)
+        return chosen
+
+    def go(self) -> Path:
+        run, log = self.recipe.run, self.log
+        if self.rank == 0:
+            (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=1) + "\n")
+        log.say(self._description())
+        loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers)
+        saved, mark, images = time.monotonic(), time.monotonic(), 0
+        with log:
+            try:
+                self.classifier.train()
+                for batch in loader:
+                    result = self._play(batch.images, batch.labels)
+                    self.step += 1
+                    images += len(batch.labels) * self.world
+                    if self.step % run.log_every == 0 or self.step == run.steps:
+                        speed = images / (time.monotonic() - mark)
+                        mark, images = time.monotonic(), 0
+                        self._report(result, speed)
+                    if self.step % run.validate_every == 0 or self.step == run.steps:
+                        self._validate()
+                        mark, images = time.monotonic(), 0
+                    if time.monotonic() - saved > 60 * run.checkpoint_minutes:
+                        self._save()
+                        saved = time.monotonic()
+            except KeyboardInterrupt:
+                self._save()
+                log.say(f"stopped at step {self.step}; go on with --resume")
+                raise
+            self._save()
+        return self._export()
+
+    def _export(self) -> Path:
+        """Every rank scores its share of the validation rows with the stored weights; rank 0 writes the file."""
+        recipe, folder = self.recipe, self.out / "detector"
+        classifier = build_classifier(recipe.model.backbone, recipe.data.classes)
+        if self.rank == 0:
+            stored = stored_weights(load_checkpoint(self.out / BEST)["state"])
+            classifier.load_state_dict(stored)
+        processes.same_start(classifier.to(self.device))
+        odds = self.validation.log_odds(classifier, self.device)
+        if self.rank == 0:
+            export_detector(folder, recipe, stored, odds, self.validation.fake, self._history())
+            self.log.say(f"detector: {folder} (validation AUC {self.best['auc']:.4f} at step {self.best['step']})")
+        return folder
+
+    def _play(self, images: torch.Tensor, labels: torch.Tensor) -> RoundResult:
+        """One round. All that is random in it follows from seed, step and rank: nothing has to be stored."""
+        run, optimiser = self.recipe.run, self.recipe.optimiser
+        torch.manual_seed(int(np.random.default_rng((run.seed, self.step, self.rank, 1)).integers(2**62)))
+        share = rate(self.step, run.steps, len(self.batches), optimiser)
+        for group in self.optimiser.param_groups:
+            group["lr"] = optimiser.lr * share
+        if self.adversary_optimiser is not None:
+            for group in self.adversary_optimiser.param_groups:
+                group["lr"] = optimiser.adversary_lr * share
+        images = images.to(self.device).float().div_(255).contiguous(memory_format=torch.channels_last)
+        result = self.game.play(images, labels.to(self.device))
+        if self.average is not None:
+            self._average()
+        return result
+
+    def _average(self) -> None:
+        assert self.average is not None
+        # A short memory at first, so that early validation does not look at the initial weights.
+        decay = min(self.recipe.optimiser.ema, (1 + self.step) / (10 + self.step))
+        self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+        self.average.update_parameters(self.classifier)
+
+    def _report(self, result: RoundResult, speed: float) -> None:
+        values: dict[str, Any] = {
+            "loss_clean": processes.mean(result.loss_clean),
+            "images_per_second": round(speed, 2),
+        }
+        status = f"clean {values['loss_clean']:.3f}"
+        if result.loss_adversarial is not None:
+            values["loss_adversarial"] = processes.mean(result.loss_adversarial)
+            status += f"  adversarial {values['loss_adversarial']:.3f}"
+        if result.map is not None and result.map.shape[1] == 1 and result.labels is not None:
+            values["sigma"] = describe_sigma(result.map, result.labels)
+            status += "  sigma " + " / ".join(f"{name} {part['mean']:.2f}" for name, part in values["sigma"].items())
+        values["lr"] = self.optimiser.param_groups[0]["lr"]
+        values["epoch"] = round(self.step / len(self.batches), 3)
+        if not np.isfinite(values["loss_clean"]):
+            raise UnmaskError(self.out, f"the loss is not finite at step {self.step}: lower optimiser.lr")
+        self.log.write("train", self.step, values)
+        self.log.advance(self.step, f"{status}  {speed:.0f} img/s")
+
+    def _validate(self) -> None:
+        odds = self.validation.log_odds(self.shipped, self.device)
+        auc = float(roc_auc_score(self.validation.fake, odds))
+        if auc > self.best["auc"]:
+            self.best = {"step": self.step, "auc": auc}
+            if self.rank == 0:
+                save_checkpoint(self.out / BEST, {**self.best, "state": self.shipped.detector_state()})
+        self.log.write("validation", self.step, {"auc": auc, "best_auc": self.best["auc"]})
+        self.log.say(f"step {self.step}: validation AUC {auc:.4f} (best {self.best['auc']:.4f} at {self.best['step']})")
+
+    def _history(self) -> dict[str, Any]:
+        return {
+            "best_step": self.best["step"],
+            "validation_auc": round(self.best["auc"], 5),
+            "processes": self.world,
+            "device": str(self.device),
+            "precision": self.precision,
+            "machine": platform.processor() or platform.machine(),
+            "torch": str(torch.__version__),
+            "rows": len(self.table),
+        }
+
+    def _save(self) -> None:
+        if self.rank:
+            return
+        content: dict[str, Any] = {
+            "step": self.step,
+            "best": self.best,
+            "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
+            "classifier": self.classifier.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        for name in ("adversary", "adversary_optimiser", "average"):
+            if getattr(self, name) is not None:
+                content[name] = getattr(self, name).state_dict()
+        save_checkpoint(self.out / CHECKPOINT, content)
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        was, now = json.loads(content["recipe"]), json.loads(json.dumps(self.recipe.to_dict()))
+        changed = [name for name in now if was.get(name) != now[name] and name not in ("card",)]
+        if changed:
+            raise UnmaskError(self.out / CHECKPOINT, f"was written by another recipe: {', '.join(changed)} differ")
+        for name in ("classifier", "optimiser", "adversary", "adversary_optimiser", "average"):
+            if getattr(self, name) is not None:
+                getattr(self, name).load_state_dict(content[name])
+        self.step, self.best = int(content["step"]), dict(content["best"])
+
+    def _description(self) -> str:
+        game = self.recipe.game
+        parts = [
+            f"{self.recipe.model.backbone} at {self.recipe.data.size} px",
+            f"{self.device} {self.precision}",
+        ]
+        parts += [f"{self.world} processes"] if self.world > 1 else []
+        parts += [
+            f"{len(self.table)} rows, {len(self.batches)} steps an epoch",
+            f"adversary {self.recipe.adversary.name}",
+        ]
+        if self.adversary is not None:
+            parts += [f"{game.play}, {game.adversarial}, lambda {game.weight:g}"]
+            if self.adversary.learns:
+                count = sum(parameter.numel() for parameter in self.adversary.parameters())
+                parts += [f"{count:,} adversary parameters"]
+        return "; ".join(parts)
+
+
+def _optimiser(classifier: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or RAdam with decoupled decay; norms and biases are not decayed."""
+    config = recipe.optimiser
+    decayed = [p for p in classifier.parameters() if p.ndim > 1]
+    others = [p for p in classifier.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if config.name == "radam":
+        return torch.optim.RAdam(groups, config.lr, decoupled_weight_decay=True)
+    return torch.optim.AdamW(groups, config.lr, fused=True)
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"

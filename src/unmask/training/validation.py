@@ -1,0 +1,66 @@
+"""Scores on the validation tables: what weights are chosen by, and what calibration and threshold come from."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from unmask.data.table import FaceTable
+from unmask.errors import UnmaskError
+from unmask.game.classifier import Classifier, log_odds
+from unmask.training.processes import gather
+
+log = logging.getLogger("unmask")
+
+
+class Validation:
+    """The validation rows at the size the classifier takes, decoded once; each rank scores its share.
+
+    Attributes:
+        fake: (N,) bool labels of the readable rows, on every rank.
+        keys: (N,) str video of each row.
+
+    Raises:
+        UnmaskError: one class only: nothing can be chosen by such a table.
+    """
+
+    def __init__(self, table: FaceTable, size: int, rank: int = 0, world: int = 1) -> None:
+        if table.fake.all() or not table.fake.any():
+            kind = "fake" if table.fake.all() else "real"
+            raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"every validation row is {kind}; both are needed")
+        self._rank, self._world, self._total = rank, world, len(table)
+        images = [_load(table, row, size) for row in range(rank, len(table), world)]
+        mine = np.asarray([image is not None for image in images])
+        self._readable = gather(mine, rank, world, len(table))
+        self._mine = mine
+        self._images = [image for image in images if image is not None]
+        self.fake, self.keys = table.fake[self._readable], table.video_key()[self._readable]
+
+    @torch.inference_mode()
+    def log_odds(self, classifier: Classifier, device: torch.device, batch_size: int = 64) -> np.ndarray:
+        """(N,) float64 raw log-odds of all rows, on every rank; the classifier is put into eval mode and back."""
+        was_training = classifier.training
+        classifier.eval()
+        parts = [np.empty(0)]
+        for start in range(0, len(self._images), batch_size):
+            batch = torch.stack(self._images[start : start + batch_size]).to(device).float().div_(255)
+            logits = classifier(batch.contiguous(memory_format=torch.channels_last))
+            parts.append(log_odds(logits.double()).cpu().numpy())
+        classifier.train(was_training)
+        odds = np.full(len(self._mine), np.nan)
+        odds[self._mine] = np.concatenate(parts)
+        return gather(odds, self._rank, self._world, self._total)[self._readable]
+
+
+def _load(table: FaceTable, row: int, size: int) -> Tensor | None:
+    """The resized image of a row, or None, said once in the log, where its bytes are no image."""
+    try:
+        image = torch.from_numpy(table.image(row).copy()).permute(2, 0, 1)
+    except UnmaskError as error:
+        log.warning("left out of validation: %s", error)
+        return None
+    return F.resize(image, [size, size], antialias=True)

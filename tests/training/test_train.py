@@ -1,0 +1,176 @@
+"""Training on tables the tests make: it learns, it resumes to the bit, two processes equal one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.tables import write_table
+
+from unmask import UnmaskError
+from unmask.detector import Scorer
+from unmask.training import read_recipe, train
+from unmask.training.checkpoint import load_checkpoint
+
+RECIPE = """
+[data]
+train = ["{folder}/train.parquet"]
+validation = ["{folder}/val.parquet"]
+size = 32
+batch_size = 8
+workers = 0
+[model]
+backbone = "test_efficientnet"
+pretrained = "none"
+[adversary]
+name = "blur-generator"
+options = {{ width = 8 }}
+[optimiser]
+lr = 3e-3
+warmup_steps = 2
+[run]
+steps = 12
+log_every = 2
+validate_every = 6
+device = "cpu"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_table(tmp_path / "train.parquet", 16, 16, seed=1)
+    write_table(tmp_path / "val.parquet", 8, 8, seed=2, split="val")
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(folder=tmp_path))
+    return tmp_path
+
+
+def log_lines(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def losses(run: Path) -> list[tuple[int, float, float | None]]:
+    return [(line["step"], line["loss_clean"], line.get("loss_adversarial")) for line in log_lines(run, "train")]
+
+
+def test_from_tables_to_a_detector_that_tells_them_apart(folder: Path) -> None:
+    overrides = ["run.steps=150", "run.validate_every=50", "run.log_every=50", "augmentation.enabled=false"]
+    detector = train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
+    scorer = Scorer.load(detector)
+    validation = log_lines(folder / "run", "validation")
+    assert [line["step"] for line in validation] == [50, 100, 150]
+    assert validation[-1]["best_auc"] > 0.9
+    assert scorer.card.results["validation"]["auc"] == pytest.approx(validation[-1]["best_auc"], abs=0.02)
+    assert scorer.card.training["best_step"] in (50, 100, 150)
+    assert scorer.card.training["adversary"]["name"] == "blur-generator"
+    sigma = log_lines(folder / "run", "train")[-1]["sigma"]
+    assert {"mean", "std", "q05", "q50", "q95"} == set(sigma["real"]) == set(sigma["fake"])
+
+
+@pytest.mark.parametrize("adversary", ["plain", "blur-gradient", "noise", "flow", "kernel", "random-blur"])
+def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
+    overrides = [
+        f"adversary.name={adversary}",
+        "adversary.options={}",
+        "game.play=alternating",
+        "run.steps=2",
+    ]
+    train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
+    assert (folder / "run" / "detector" / "card.json").is_file()
+
+
+def start(folder: Path, out: str, *more: str) -> subprocess.Popen[bytes]:
+    code = (
+        "import sys; from unmask.training import read_recipe, train;"
+        "from pathlib import Path; out = Path(sys.argv[2]);"
+        "train(read_recipe(sys.argv[1], sys.argv[3:]), out, resume=(out / 'checkpoint.pt').exists())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder / "recipe.toml"), str(folder / out), *more], env=environment
+    )
+
+
+def test_killed_and_resumed_equals_uninterrupted_to_the_bit(folder: Path) -> None:
+    options = ("run.steps=40", "run.checkpoint_minutes=0", "run.validate_every=15", "model.dropout=0.3")
+    assert start(folder, "whole", *options).wait(200) == 0
+    process = start(folder, "killed", *options)
+    checkpoint = folder / "killed" / "checkpoint.pt"
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not (checkpoint.is_file() and load_checkpoint(checkpoint)["step"] >= 17):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+    killed_at = load_checkpoint(checkpoint)["step"]
+    assert 17 <= killed_at < 40
+    assert start(folder, "killed", *options).wait(200) == 0
+
+    whole, resumed = (load_checkpoint(folder / run / "checkpoint.pt") for run in ("whole", "killed"))
+    assert resumed["best"] == whole["best"]
+    for part in ("classifier", "adversary", "average"):
+        for name, tensor in whole[part].items():
+            assert torch.equal(tensor, resumed[part][name]), f"{part}.{name}"
+    assert losses(folder / "killed") == losses(folder / "whole")
+    model = "detector/model.safetensors"
+    assert (folder / "killed" / model).read_bytes() == (folder / "whole" / model).read_bytes()
+
+
+@pytest.mark.parametrize("adversary", ["plain", "blur-generator"])
+def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, adversary: str) -> None:
+    # The generator's noise is drawn by each rank for its own rows: without it the two runs are one computation.
+    options = ["model.process_norm=true", "model.dropout=0", f"adversary.name={adversary}", "run.log_every=1"]
+    options += ["adversary.options={}"] if adversary == "plain" else ["run.steps=1"]
+    assert start(folder, "one", *options).wait(200) == 0
+    script = folder / "run.py"
+    script.write_text(
+        "import sys\nfrom unmask.training import read_recipe, train\n"
+        "train(read_recipe(sys.argv[1], sys.argv[3:]), sys.argv[2])\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += [str(script), str(folder / "recipe.toml"), str(folder / "two"), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=250)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    one, two = losses(folder / "one"), losses(folder / "two")
+    assert len(one) == len(two)
+    for (step, clean, adversarial), (_, other, other_adversarial) in zip(one, two, strict=True):
+        # Rounding differs by the order of sums, and grows with the steps.
+        assert other == pytest.approx(clean, rel=1e-3 * step, abs=1e-4 * step)
+        if adversarial is not None:
+            assert other_adversarial == pytest.approx(adversarial, rel=0.05)
+
+
+def test_what_cannot_be_trained_says_why(folder: Path) -> None:
+    write_table(folder / "reals.parquet", 6, 0)
+
+    def attempt(*overrides: str, **options: Any) -> None:
+        train(read_recipe(folder / "recipe.toml", overrides), folder / "run", **options)
+
+    with pytest.raises(UnmaskError, match=r"reals\.parquet: no fake row"):
+        attempt(f"data.train={folder}/reals.parquet")
+    with pytest.raises(UnmaskError, match=r"reals\.parquet: every validation row is real"):
+        attempt(f"data.validation={folder}/reals.parquet")
+    with pytest.raises(UnmaskError, match="no checkpoint to resume from"):
+        attempt(resume=True)
+    with pytest.raises(UnmaskError, match="name the face tables"):
+        attempt("data.train=[]")
+    attempt("run.steps=1")
+    with pytest.raises(UnmaskError, match="holds a run already"):
+        attempt()
+    with pytest.raises(UnmaskError, match="another recipe: run differ"):
+        attempt("run.seed=9", resume=True)
+    checkpoint = folder / "run" / "checkpoint.pt"
+    torch.save({"format": 99}, checkpoint)
+    with pytest.raises(UnmaskError, match=r"checkpoint\.pt: checkpoint of format 99"):
+        attempt(resume=True)
+    checkpoint.write_bytes(b"PK broken")
+    with pytest.raises(UnmaskError, match="not a readable checkpoint"):
+        attempt(resume=True)
