@@ -1,7 +1,7 @@
 """Pixel-wise Gaussian blur: every pixel of an image has a Gaussian kernel of its own.
 
-The operator at the heart of the game (Wang, Guo, Zuo, "Deepfake Forensics via An Adversarial Game", IEEE TIP 31, 2022,
-arXiv 2103.13567, section III): the adversary chooses the map sigma, the classifier sees the image blurred by it.
+The operator at the heart of the game (Z. Wang, Y. Guo, W. Zuo, "Deepfake Forensics via An Adversarial Game", IEEE
+TIP 31, 2022, arXiv 2103.13567): the adversary chooses the map sigma, the classifier sees the image blurred by it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ def pixelwise_gaussian_blur(
 ) -> Tensor:
     """Blur each pixel with its own Gaussian, normalised over a square window.
 
-    out[b, c, i, j] = sum_uv w_uv x[b, c, i + v, j + u], with w_uv proportional to exp(-(u^2 + v^2) / (2 sigma[b, 0, i, j]^2))
-    and of sum 1 over the window. The borders are reflected without repeating the edge, as often as a small image needs.
-    As sigma goes to 0 the output goes to x, and the gradient towards sigma to 0; both hold exactly at 0. As sigma grows
-    the output goes to the mean over the window.
+    out[b, c, i, j] = sum_uv w_uv x[b, c, i + v, j + u], where the weights w_uv sum to 1 over the window and are
+    proportional to exp(-(u^2 + v^2) / (2 s^2)), s = sigma[b, 0, i, j]. Borders are reflected without repeating the
+    edge, as often as a small image needs. At sigma = 0 the output is x and the gradient towards sigma 0; as sigma
+    grows the output goes to the mean over the window.
 
-    Differentiable in x and sigma; a second derivative is computed by the reference. Works under ``torch.compile``, on
-    any strides without a copy, and in the precision of x, at least float32 inside. On the CPU a fused kernel runs on
-    ``torch.get_num_threads()`` threads, and needs no memory beyond the output; its first call compiles it (seconds,
-    then cached on disk). Elsewhere, plain torch.
+    Differentiable in x and sigma; a second derivative is computed by the reference. Works under
+    ``torch.compile``. Computes in the precision of x, at least float32. On the CPU, fused kernels run on
+    ``torch.get_num_threads()`` threads, on any strides without a copy, and keep nothing but the inputs for the
+    backward pass; the first call compiles them (seconds, then cached on disk). Elsewhere, plain torch.
 
     Args:
         x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
-        sigma: (B, 1, H, W) standard deviations in pixels, >= 0, of any float dtype. It enters squared: where reading
-            it would stall the device (not the fused CPU kernel), a negative value counts as its magnitude.
+        sigma: (B, 1, H, W) standard deviations in pixels, >= 0, of any float dtype. It enters squared: a
+            negative one is refused by the fused kernels, which read it anyway, and counts as its magnitude
+            elsewhere, where looking for it would stall the device.
         kernel_size: side of the window in pixels, odd, >= 3.
-        implementation: "reference" forces the plain torch one.
+        implementation: "reference" forces plain torch.
 
     Returns:
         (B, C, H, W), the dtype and memory format of x.
@@ -79,9 +80,7 @@ def check(x: Tensor, sigma: Tensor, kernel_size: int, implementation: str) -> No
         raise ValueError(f"x must be (B, C, H, W) with H and W at least 1, not {tuple(x.shape)}")
     if sigma.shape != (x.shape[0], 1, x.shape[2], x.shape[3]):
         expected = (x.shape[0], 1, x.shape[2], x.shape[3])
-        raise ValueError(
-            f"sigma must be (B, 1, H, W) = {expected} for these images, not {tuple(sigma.shape)}"
-        )
+        raise ValueError(f"sigma must be (B, 1, H, W) = {expected} for these images, not {tuple(sigma.shape)}")
     if x.device != sigma.device:
         raise ValueError(f"x is on {x.device} and sigma on {sigma.device}: they must be on one device")
 
@@ -93,7 +92,7 @@ def check_options(kernel_size: int, implementation: str) -> None:
         raise ValueError(f'implementation must be "auto" or "reference", not {implementation!r}')
 
 
-# --- the fused kernels as operators of torch ---------------------------------------------------------------------
+# --- the fused kernels as operators of torch ---------------------------------------------------------------
 #
 # The module of the kernels is imported at the first call, because Numba takes a while to import.
 
@@ -105,18 +104,14 @@ def fused(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return blur_cpu.blur(x, sigma, kernel_size)
 
 
-@torch.library.custom_op(
-    "unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=(), device_types="cpu"
-)
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=(), device_types="cpu")
 def image_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     from unmask.game import blur_cpu
 
     return blur_cpu.blur_gradient_to_image(grad, x, sigma, kernel_size)
 
 
-@torch.library.custom_op(
-    "unmask::pixelwise_gaussian_blur_sigma_gradient", mutates_args=(), device_types="cpu"
-)
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_sigma_gradient", mutates_args=(), device_types="cpu")
 def sigma_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     from unmask.game import blur_cpu
 
@@ -159,8 +154,8 @@ def second_derivative(towards: int) -> Callable[..., tuple[Tensor, Tensor, Tenso
             grad, x, sigma = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
             out = blur_reference.blur(x, sigma, ctx.kernel_size)
             (first,) = torch.autograd.grad(out, (x, sigma)[towards], grad, create_graph=True)
-        second = torch.autograd.grad(first, (grad, x, sigma), cotangent, materialize_grads=True)
-        return *second, None
+        to_grad, to_x, to_sigma = torch.autograd.grad(first, (grad, x, sigma), cotangent, materialize_grads=True)
+        return to_grad, to_x, to_sigma, None
 
     return backward
 

@@ -1,7 +1,7 @@
 """The pixel-wise Gaussian blur in plain torch: any float dtype, any device, any number of derivatives.
 
-It is what the fused kernels are checked against, and what runs where there is none. Autograd keeps an image for every
-pair of distances, so that its memory grows with the kernel; theirs does not.
+It is what the fused kernels are checked against, and what runs where there is none. Autograd keeps an image for
+every pair of distances, so that its memory grows with the kernel; theirs does not.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Below this variance, in squared pixels, exp(-1 / (2 sigma^2)) is 0 even in float64, and sigma = 0 is among them.
+# Below this variance, in squared pixels, exp(-1 / (2 sigma^2)) is 0 even in float64.
 NO_BLUR = 1e-4
 
 
 def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """The blur of x (B, C, H, W) by sigma (B, 1, H, W); arguments as in :func:`unmask.game.blur.pixelwise_gaussian_blur`.
+    """The blur of x (B, C, H, W) by sigma (B, 1, H, W), of shapes already checked.
 
-    Neighbours at the distances (+-u, +-v) and (+-v, +-u) share the weight a_u a_v, where a_u is proportional to
-    exp(-u^2 / (2 sigma^2)), and are summed first, as differences from the pixel itself.
+    Neighbours at the distances (+-u, +-v) and (+-v, +-u) share the weight a_u a_v, where a_u is proportional
+    to exp(-u^2 / (2 sigma^2)), and are summed first, as differences from the pixel itself.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     image, radius = x.to(dtype), kernel_size // 2

@@ -1,0 +1,250 @@
+"""The three kernels of the fused CPU blur: the output, its gradient towards sigma, its gradient towards the image.
+
+All three share one form. With t = exp(-1 / (2 sigma^2)) and a_u = t^(u^2) / sum_w t^(w^2), the weight of the
+neighbour at (u, v) is the product a_u a_v. The neighbours at (+-u, +-v) and (+-v, +-u) share it, so that they are
+summed first, as differences from the centre x0 (nothing is lost to rounding where an image is smooth)::
+
+    out             = x0 + sum_{u <= v} a_u a_v (sum of the n neighbours - n x0)
+    d out / d sigma =      sum_{u <= v} (b_u a_v + a_u b_v) (the same),             b_u = d a_u / d sigma
+
+Backward recomputes the differences from x rather than load them: memory is dearer than arithmetic, and nothing
+but the inputs is kept between the passes. Scratch is a dozen tiles a call, and the block itself towards the image.
+
+Every kernel works on the rows first .. last of one image. Tensors come as flat memory and four strides, so that
+no memory format needs a copy. shape is (C, H, W); rows and columns are the reflected indices of -h .. H + h - 1 and
+-h .. W + h - 1.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from unmask.game import blur_cpu_loops
+from unmask.game.blur_cpu_loops import (
+    OPTIONS,
+    Array,
+    Strides,
+    add_shifted,
+    axis_slopes,
+    axis_weights,
+    lay_image,
+    lay_sigma,
+    pair_slopes,
+    pair_weights,
+    read,
+    weigh,
+    weigh_3x3,
+    write,
+)
+
+#: Numbers of one tile: its dozen rows of scratch stay in the first two levels of cache.
+TILE = 1_536
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile at first use and cache on disk: beside this file, else in the user's cache, else not at all."""
+    # Numba renews what it cached when this file changes, but does not see the loops it calls: the name tells.
+    function.__qualname__ += f"_{zlib.crc32(Path(blur_cpu_loops.__file__).read_bytes()):08x}"
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # no folder can be written to
+        return njit(**OPTIONS)(function)
+
+
+@compiled
+def blur_rows(
+    x: Array,
+    x_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    out: Array,
+    out_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> bool:
+    """out = blur of x; True if a sigma is negative."""
+    channels, height, width = shape
+    radius = (rows.size - height) // 2
+    pitch = columns.size
+    step = max(1, min(last - first, TILE // pitch))
+    n = step * pitch - 2 * radius
+    spread = np.zeros(n, sigma.dtype)
+    axis = np.empty((radius + 1, n), sigma.dtype)
+    work = np.empty((3, n), sigma.dtype)
+    weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
+    tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
+    window = np.empty((radius + 1, step * pitch), sigma.dtype)
+    total = np.empty(n, sigma.dtype)
+    centre = tile[radius * pitch + radius :]
+    negative = False
+    for start in range(first, last, step):
+        i = min(start, last - step)  # the last tile may overlap the one before it
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        negative |= lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
+        axis_weights(spread, axis, work)
+        pair_weights(axis, weights)
+        for channel in range(channels):
+            plane = image * x_strides[0] + channel * x_strides[1]
+            lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
+            if radius == 1:
+                weigh_3x3(tile, weights, pitch, total)
+            else:
+                weigh(tile, weights, pitch, window, total)
+            for j in range(n):
+                total[j] += centre[j]
+            for r in range(step):
+                target = image * out_strides[0] + channel * out_strides[1] + (i + r) * out_strides[2]
+                write(total[r * pitch : r * pitch + width], out[target:], out_strides[3])
+    return negative
+
+
+@compiled
+def sigma_gradient_rows(
+    grad: Array,
+    grad_strides: Strides,
+    x: Array,
+    x_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    grad_sigma: Array,
+    grad_sigma_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> None:
+    """grad_sigma = sum over channels of grad * d out / d sigma."""
+    channels, height, width = shape
+    radius = (rows.size - height) // 2
+    pitch = columns.size
+    step = max(1, min(last - first, TILE // pitch))
+    n = step * pitch - 2 * radius
+    spread = np.zeros(n, sigma.dtype)
+    axis = np.empty((radius + 1, n), sigma.dtype)
+    slope = np.empty((radius + 1, n), sigma.dtype)
+    work = np.empty((3, n), sigma.dtype)
+    weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
+    tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
+    window = np.empty((radius + 1, step * pitch), sigma.dtype)
+    upstream = np.zeros(n, sigma.dtype)
+    change = np.empty(n, sigma.dtype)
+    total = np.empty(n, sigma.dtype)
+    for start in range(first, last, step):
+        i = min(start, last - step)
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
+        axis_weights(spread, axis, work)
+        axis_slopes(spread, axis, work, slope)
+        pair_slopes(axis, slope, weights)
+        total[:] = total.dtype.type(0)
+        for channel in range(channels):
+            plane = image * x_strides[0] + channel * x_strides[1]
+            lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
+            if radius == 1:
+                weigh_3x3(tile, weights, pitch, change)
+            else:
+                weigh(tile, weights, pitch, window, change)
+            for r in range(step):
+                source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
+                read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
+            for j in range(n):
+                total[j] += change[j] * upstream[j]
+        for r in range(step):
+            target = image * grad_sigma_strides[0] + (i + r) * grad_sigma_strides[2]
+            write(total[r * pitch : r * pitch + width], grad_sigma[target:], grad_sigma_strides[3])
+
+
+@compiled
+def image_gradient_rows(
+    grad: Array,
+    grad_strides: Strides,
+    sigma: Array,
+    sigma_strides: Strides,
+    grad_x: Array,
+    grad_x_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> None:
+    """grad_x = the transposed blur of grad: every pixel sends its gradient to those it was blurred from."""
+    channels, height, width = shape
+    radius = (rows.size - height) // 2
+    pitch = columns.size
+    # Reflection brings rows closer together, so that only sources within the radius reach these rows.
+    top, bottom = max(0, first - radius), min(height, last + radius)
+    step = max(1, min(bottom - top, TILE // pitch))
+    spread = np.zeros(step * pitch - 2 * radius, sigma.dtype)
+    axis = np.empty((radius + 1, spread.size), sigma.dtype)
+    work = np.empty((3, spread.size), sigma.dtype)
+    weights = np.empty((radius * (radius + 3) // 2, spread.size), sigma.dtype)
+    upstream = np.zeros(spread.size, sigma.dtype)  # zero between the rows: nothing comes from outside
+    product = np.zeros(spread.size + 4 * radius, sigma.dtype)
+    received = np.empty((radius + 1, step * pitch), sigma.dtype)  # by the rows at distances 0 .. h
+    total = np.zeros((channels, (bottom - top + 2 * radius) * pitch), sigma.dtype)  # borders not yet reflected
+    for i in range(top, bottom, step):
+        count = min(step, bottom - i)
+        n = count * pitch - 2 * radius
+        origin = image * sigma_strides[0] + i * sigma_strides[2]
+        lay_sigma(sigma, origin, sigma_strides, pitch, spread[:n], width)
+        axis_weights(spread, axis, work)
+        pair_weights(axis, weights)
+        product[2 * radius + n :] = product.dtype.type(0)
+        inner = product[2 * radius : 2 * radius + n]
+        for channel in range(channels):
+            for r in range(count):
+                source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
+                read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
+            received[:] = received.dtype.type(0)
+            own, centre = received[0, radius:], axis[0]
+            for j in range(n):
+                own[j] = upstream[j] * (centre[j] * centre[j])
+            pair = 0
+            for v in range(1, radius + 1):
+                for u in range(v + 1):
+                    weight = weights[pair]
+                    pair += 1
+                    for j in range(n):
+                        inner[j] = upstream[j] * weight[j]
+                    if u == 0:
+                        column, same = received[v], product[radius:]
+                        for c in range(column.size):
+                            column[c] += same[c]
+                    else:
+                        add_shifted(product, u, radius, received[v])
+                    if u != v:
+                        add_shifted(product, v, radius, received[u])
+            for v in range(-radius, radius + 1):
+                line, part = total[channel, (i - top + radius + v) * pitch :], received[abs(v)]
+                for c in range(count * pitch):
+                    line[c] += part[c]
+    for channel in range(channels):
+        plane = total[channel]
+        for r in range(plane.size // pitch):  # holds the row top - h + r of the image, which is reflected to row i
+            i = rows[top + r]
+            home = i - top + radius
+            if r != home and first <= i < last:
+                outside, line = plane[r * pitch : (r + 1) * pitch], plane[home * pitch : (home + 1) * pitch]
+                for c in range(pitch):
+                    line[c] += outside[c]
+        for i in range(first, last):
+            home = (i - top + radius) * pitch
+            line, inner = plane[home : home + pitch], plane[home + radius : home + radius + width]
+            for c in range(radius):
+                inner[columns[c]] += line[c]
+                inner[columns[pitch - 1 - c]] += line[pitch - 1 - c]
+            target = image * grad_x_strides[0] + channel * grad_x_strides[1] + i * grad_x_strides[2]
+            write(inner, grad_x[target:], grad_x_strides[3])

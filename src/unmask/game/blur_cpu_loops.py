@@ -1,0 +1,312 @@
+"""The loops of the fused CPU blur: reading, weighing and writing numbers, each loop one that vectorises.
+
+Numba knows neither bfloat16 nor float16: they travel as int16 and uint16, and are widened to float32 on the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+Array = np.ndarray
+Strides = tuple[int, int, int, int]
+
+# No reassociation: the differences from the centre must stay differences. NaN and infinity are respected.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+compiled = njit(**OPTIONS)
+
+
+# --- numbers: load and store by storage dtype, and an exponential ----------------------------------------
+
+
+def load(array: np.ndarray, i: int) -> float:
+    """array[i] as a number to compute with."""
+    raise NotImplementedError("compiled code only")
+
+
+def store(array: np.ndarray, i: int, value: float) -> None:
+    """array[i] = value, rounded to nearest even."""
+    raise NotImplementedError("compiled code only")
+
+
+def exponential(x: float) -> float:
+    """exp(x) for x <= 0, in a form that vectorises."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(load, strict=False)
+def _load(array: Any, i: Any) -> Callable:
+    if array.dtype == types.int16:  # bfloat16: the upper half of a float32
+
+        def load_bfloat16(array: Any, i: int) -> Any:
+            return np.uint32(np.uint32(np.uint16(array[i])) << np.uint32(16)).view(np.float32)
+
+        return load_bfloat16
+    if array.dtype == types.uint16:  # float16: rebias the exponent by a product, which is exact for subnormals too
+
+        def load_float16(array: Any, i: int) -> Any:
+            half = np.uint32(array[i])
+            magnitude = half & np.uint32(0x7FFF)
+            wide = np.uint32(magnitude << np.uint32(13)).view(np.float32) * np.float32(2.0**112)
+            bits = np.float32(wide).view(np.uint32)
+            if magnitude >= np.uint32(0x7C00):
+                bits = bits | np.uint32(0x7F800000)
+            return np.uint32(bits | ((half & np.uint32(0x8000)) << np.uint32(16))).view(np.float32)
+
+        return load_float16
+    return lambda array, i: array[i]
+
+
+@overload(store, strict=False)
+def _store(array: Any, i: Any, value: Any) -> Callable:
+    if array.dtype == types.int16:
+
+        def store_bfloat16(array: Any, i: int, value: Any) -> None:
+            bits = np.float32(value).view(np.uint32)
+            rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+            if (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000):
+                rounded = bits | np.uint32(0x400000)  # a NaN stays one
+            array[i] = np.int16(np.uint16(rounded >> np.uint32(16)))
+
+        return store_bfloat16
+    if array.dtype == types.uint16:
+
+        def store_float16(array: Any, i: int, value: Any) -> None:
+            bits = np.float32(value).view(np.uint32)
+            magnitude = bits & np.uint32(0x7FFFFFFF)
+            # Normal numbers: rebias the exponent from 127 to 15, round the 13 bits that go.
+            normal = magnitude - np.uint32(112 << 23) + np.uint32(0xFFF) + ((magnitude >> np.uint32(13)) & np.uint32(1))
+            half = normal >> np.uint32(13)
+            if magnitude < np.uint32(113 << 23):  # subnormal: the adder of 0.5 does shift and rounding
+                shifted = np.uint32(magnitude).view(np.float32) + np.float32(0.5)
+                half = np.float32(shifted).view(np.uint32) - np.uint32(126 << 23)
+            if magnitude >= np.uint32(143 << 23):  # 2^16 and above: infinity
+                half = np.uint32(0x7C00)
+            if magnitude > np.uint32(0x7F800000):
+                half = np.uint32(0x7E00)
+            array[i] = np.uint16(half | ((bits >> np.uint32(16)) & np.uint32(0x8000)))
+
+        return store_float16
+
+    def store_as_is(array: Any, i: int, value: Any) -> None:
+        array[i] = value
+
+    return store_as_is
+
+
+@overload(exponential, strict=False)
+def _exponential(x: Any) -> Callable:
+    if x == types.float64:
+        return lambda x: np.exp(x)
+
+    def exponential_float32(x: Any) -> Any:
+        # exp(x) = 2^n 2^f, |f| <= 1/2: n goes into the exponent's bits, 2^f is a series, exact to 2e-8.
+        y = x * np.float32(1.4426950408889634)
+        n = np.floor(max(y, np.float32(-126.0)) + np.float32(0.5))
+        f = (y - n) * np.float32(0.6931471805599453)
+        p = np.float32(1 / 5040)
+        p = p * f + np.float32(1 / 720)
+        p = p * f + np.float32(1 / 120)
+        p = p * f + np.float32(1 / 24)
+        p = p * f + np.float32(1 / 6)
+        p = p * f + np.float32(0.5)
+        p = p * f + np.float32(1)
+        p = p * f + np.float32(1)
+        result = p * np.uint32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+        return np.float32(0) if y < np.float32(-126.0) else result
+
+    return exponential_float32
+
+
+# --- tiles: a few rows laid end to end, so that every loop over them is one long vector loop --------------
+#
+# In a tile, rows are `pitch` = W + 2 h numbers apart, with h of margin at both ends, so that every neighbour is a
+# constant shift away. Weights and results lack the very first margin. What falls between the rows of a result
+# is computed along and never read.
+
+
+@compiled
+def lay_sigma(sigma: Array, start: int, strides: Strides, pitch: int, tile: Array, width: int) -> bool:
+    """Lay rows of sigma into a tile without the first margin; True if one is negative."""
+    negative = False
+    for r in range((tile.size + pitch - 1) // pitch):
+        row, line = sigma[start + r * strides[2] :], tile[r * pitch : r * pitch + width]
+        read(row, strides[3], line)
+        for j in range(width):
+            negative |= line[j] < 0
+    return negative
+
+
+@compiled
+def read(source: Array, stride: int, row: Array) -> None:
+    """Fill row with every stride-th number of source."""
+    if stride == 1:
+        for j in range(row.size):
+            row[j] = load(source, j)
+    else:
+        for j in range(row.size):
+            row[j] = load(source, j * stride)
+
+
+@compiled
+def write(row: Array, target: Array, stride: int) -> None:
+    """Put row into every stride-th number of target."""
+    if stride == 1:
+        for j in range(row.size):
+            store(target, j, row[j])
+    else:
+        for j in range(row.size):
+            store(target, j * stride, row[j])
+
+
+@compiled
+def lay_image(x: Array, start: int, strides: Strides, rows: Array, columns: Array, radius: int, tile: Array) -> None:
+    """Lay the named rows of a plane into a tile, their margins filled from the columns named there."""
+    pitch = columns.size
+    for r in range(rows.size):
+        line = tile[r * pitch : (r + 1) * pitch]
+        inner = line[radius : pitch - radius]
+        read(x[start + rows[r] * strides[2] :], strides[3], inner)
+        for c in range(radius):
+            line[c] = inner[columns[c]]
+            line[pitch - 1 - c] = inner[columns[pitch - 1 - c]]
+
+
+@compiled
+def axis_weights(sigma: Array, axis: Array, work: Array) -> None:
+    """Fill axis (h + 1, n) with a_0 .. a_h at each number of sigma (n). Leaves t in work[0]."""
+    t, total, odd = work[0], work[1], work[2]
+    one = sigma.dtype.type(1)
+    minus_half = sigma.dtype.type(-0.5)
+    centre, power = axis[0], axis[1]
+    for j in range(t.size):
+        t[j] = exponential(minus_half / (sigma[j] * sigma[j]))
+    for j in range(t.size):
+        power[j] = t[j]
+        odd[j] = t[j] * t[j] * t[j]
+        total[j] = one + t[j] + t[j]
+    for u in range(2, axis.shape[0]):  # t^(u^2) is the product of the first u odd powers of t
+        previous, power = axis[u - 1], axis[u]
+        for j in range(t.size):
+            power[j] = previous[j] * odd[j]
+            odd[j] *= t[j] * t[j]
+            total[j] += power[j] + power[j]
+    for j in range(t.size):
+        centre[j] = one / total[j]
+    for u in range(1, axis.shape[0]):
+        power = axis[u]
+        for j in range(t.size):
+            power[j] *= centre[j]
+
+
+@compiled
+def axis_slopes(sigma: Array, axis: Array, work: Array, slope: Array) -> None:
+    """Fill slope (h + 1, n) with d a_u / d sigma = a_u (u^2 - mean of u^2) / sigma^3; t is in work[0]."""
+    t, mean, scale = work[0], work[1], work[2]
+    zero = sigma.dtype.type(0)
+    one = sigma.dtype.type(1)
+    for j in range(t.size):  # t underflows to 0 long before 1 / sigma^3 overflows
+        scale[j] = zero if t[j] == zero else one / (sigma[j] * sigma[j] * sigma[j])
+        mean[j] = zero
+    for u in range(1, axis.shape[0]):
+        twice_square = sigma.dtype.type(2 * u * u)
+        power = axis[u]
+        for j in range(t.size):
+            mean[j] += twice_square * power[j]
+    for u in range(axis.shape[0]):
+        square = sigma.dtype.type(u * u)
+        power, row = axis[u], slope[u]
+        for j in range(t.size):
+            row[j] = power[j] * (square - mean[j]) * scale[j]
+
+
+@compiled
+def pair_weights(axis: Array, weights: Array) -> None:
+    """Fill weights (pairs, n) with a_u a_v for the pairs (u, v) = (0, 1), (1, 1), (0, 2), (1, 2) ..."""
+    pair = 0
+    for v in range(1, axis.shape[0]):
+        a_v = axis[v]
+        for u in range(v + 1):
+            a_u, row = axis[u], weights[pair]
+            pair += 1
+            for j in range(row.size):
+                row[j] = a_u[j] * a_v[j]
+
+
+@compiled
+def pair_slopes(axis: Array, slope: Array, weights: Array) -> None:
+    """Fill weights (pairs, n) with d (a_u a_v) / d sigma for the same pairs."""
+    pair = 0
+    for v in range(1, axis.shape[0]):
+        a_v, b_v = axis[v], slope[v]
+        for u in range(v + 1):
+            a_u, b_u, row = axis[u], slope[u], weights[pair]
+            pair += 1
+            for j in range(row.size):
+                row[j] = b_u[j] * a_v[j] + a_u[j] * b_v[j]
+
+
+@compiled
+def weigh_3x3(tile: Array, weights: Array, pitch: int, total: Array) -> None:
+    """`weigh` for kernel_size 3, in one pass that keeps the sums in registers."""
+    above, row, below = tile, tile[pitch:], tile[2 * pitch :]
+    side, corner = weights[0], weights[1]
+    for j in range(total.size):
+        centre = row[j + 1]
+        sides = ((row[j] - centre) + (row[j + 2] - centre)) + ((above[j + 1] - centre) + (below[j + 1] - centre))
+        above_corners = (above[j] - centre) + (above[j + 2] - centre)
+        below_corners = (below[j] - centre) + (below[j + 2] - centre)
+        total[j] = side[j] * sides + corner[j] * (above_corners + below_corners)
+
+
+@compiled
+def weigh(tile: Array, weights: Array, pitch: int, window: Array, total: Array) -> None:
+    """Fill total (n) with the weighted sum, over all pairs u <= v, of the neighbours less the centre.
+
+    `tile` holds the h rows above and below too; `window` (h + 1, R * pitch) is scratch for the sums of the rows
+    at distances 0 .. h.
+    """
+    radius = window.shape[0] - 1
+    n = total.size
+    for v in range(radius + 1):
+        above, below, folded = tile[(radius - v) * pitch :], tile[(radius + v) * pitch :], window[v]
+        if v == 0:
+            for j in range(folded.size):
+                folded[j] = above[j]
+        else:
+            for j in range(folded.size):
+                folded[j] = above[j] + below[j]
+    total[:] = total.dtype.type(0)
+    centre = window[0, radius:]
+    pair = 0
+    for v in range(1, radius + 1):
+        for u in range(v + 1):
+            weight = weights[pair]
+            pair += 1
+            left, right = window[v, radius - u :], window[v, radius + u :]
+            above, below = window[u, radius - v :], window[u, radius + v :]
+            if u == 0:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    total[j] += weight[j] * ((left[j] - twice) + (above[j] + below[j] - twice))
+            elif u == v:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    total[j] += weight[j] * ((left[j] - twice) + (right[j] - twice))
+            else:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    sides = (left[j] - twice) + (right[j] - twice)
+                    total[j] += weight[j] * (sides + ((above[j] - twice) + (below[j] - twice)))
+
+
+@compiled
+def add_shifted(product: Array, shift: int, padding: int, row: Array) -> None:
+    """row[c] += product[c - shift] + product[c + shift], where product begins with `padding` zeros."""
+    left, right = product[padding - shift :], product[padding + shift :]
+    for c in range(row.size):
+        row[c] += left[c] + right[c]
