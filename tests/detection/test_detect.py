@@ -29,9 +29,7 @@ def test_a_clip_gets_a_verdict_from_its_track(detector: Detector, clip: Path) ->
     (track,) = found.tracks
     assert track.counted
     assert [face.position for face in track.faces] == list(range(6))
-    assert (
-        found.score == track.score == pytest.approx(np.mean([face.score for face in track.faces]), abs=1e-6)
-    )
+    assert found.score == track.score == pytest.approx(np.mean([face.score for face in track.faces]), abs=1e-6)
     assert found.verdict == verdict_of(found.score, found.threshold)
     assert len({face.frame for face in track.faces}) == 6
     assert all(0 <= face.time <= found.duration for face in track.faces)
@@ -54,9 +52,7 @@ def test_other_containers(detector: Detector, tmp_path: Path, suffix: str) -> No
     assert found.verdict in ("real", "fake")
 
 
-def test_the_same_bytes_give_the_same_score(
-    untrained: Path, detector: Detector, clip: Path, tmp_path: Path
-) -> None:
+def test_the_same_bytes_give_the_same_score(untrained: Path, detector: Detector, clip: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(clip.read_bytes())
     first, again = detector.detect(clip, frames=4), load_detector(untrained).detect(copy, frames=4)

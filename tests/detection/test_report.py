@@ -103,6 +103,13 @@ def test_scores_at_the_ends_of_the_scale(
     Page(render_report([replace(found[0], score=score, threshold=threshold, uncertain=band)], make_card()))
 
 
+def test_a_page_without_pictures(found: list[Detection]) -> None:
+    plain = [replace(each, evidence=(), still=None) for each in found]
+    page = Page(render_report(plain, make_card()))
+    assert "img" not in page.tags
+    assert "What was analysed" in page.text
+
+
 def test_no_inputs_still_make_a_page() -> None:
     assert "0 files" in Page(render_report([], make_card())).text
 

@@ -48,9 +48,7 @@ MIN_OF_LONGEST = 0.25
 _BATCH = 32
 
 
-def load_detector(
-    name_or_path: str | PathLike[str] = "default", face_detector: FaceDetector | None = None
-) -> Detector:
+def load_detector(name_or_path: str | PathLike[str] = "default", face_detector: FaceDetector | None = None) -> Detector:
     """Load a detector file and the face finder.
 
     Args:
@@ -182,16 +180,12 @@ class Detector:
                 # The strongest frames for `fake`, and the one that speaks most against it.
                 chosen += [(0, face) for face in by_score[:3] + by_score[3:][-1:]]
         return tuple(
-            Evidence(
-                number, face, _jpeg(self.card.crop.crop(media.frames[face.position].image, face.box), 224)
-            )
+            Evidence(number, face, _jpeg(self.card.crop.crop(media.frames[face.position].image, face.box), 224))
             for number, face in chosen
         )
 
 
-def verdict_of(
-    score: float | None, threshold: float, uncertain: tuple[float, float] | None = None
-) -> Verdict:
+def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, float] | None = None) -> Verdict:
     """The verdict a score stands for: inside the band ``uncertain``, else ``fake`` from the threshold on."""
     if score is None:
         return "no face"
@@ -200,9 +194,7 @@ def verdict_of(
     return "fake" if score >= threshold else "real"
 
 
-def rank_tracks(
-    tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], frames: int
-) -> list[ScoredTrack]:
+def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], frames: int) -> list[ScoredTrack]:
     """Say of each track whether it counts, and put the deciding one first.
 
     Args:
@@ -213,12 +205,8 @@ def rank_tracks(
     Returns:
         The same tracks: those that count by falling score, then the others, each with its reason.
     """
-    sides = [
-        float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks
-    ]
-    longest = max(
-        (len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0
-    )
+    sides = [float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks]
+    longest = max((len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0)
     needed = max(min(2, frames), math.ceil(MIN_SHARE * frames), math.ceil(MIN_OF_LONGEST * longest))
     result = []
     for track, side in zip(tracks, sides, strict=True):

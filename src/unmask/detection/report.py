@@ -35,18 +35,14 @@ def render_report(detections: Sequence[Detection], card: Card) -> str:
     """
     counts = Counter(detection.verdict or "not analysed" for detection in detections)
     tally = ", ".join(
-        f"{counts[word]} {word}"
-        for word in ("fake", "uncertain", "real", "no face", "not analysed")
-        if counts[word]
+        f"{counts[word]} {word}" for word in ("fake", "uncertain", "real", "no face", "not analysed") if counts[word]
     )
     number = f"{len(detections)} file{'' if len(detections) == 1 else 's'}"
     template = Template((files("unmask.detection") / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"unmask report, {number}",
         heading=f"{number} checked for forged faces",
-        subheading=escape(
-            " · ".join(filter(None, [tally, f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"]))
-        ),
+        subheading=escape(" · ".join(filter(None, [tally, f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"]))),
         overview=_overview(detections),
         inputs="\n".join(_input(index, detection) for index, detection in enumerate(detections)),
         card=_card(card, detections),
@@ -86,8 +82,8 @@ def _input(index: int, detection: Detection) -> str:
     head = f'<div class="head">{badge(detection)}<h2>{_text(_name(detection))}</h2></div>'
     body = [head]
     if detection.error is not None:
-        body.append(f'<p class="message">This file could not be analysed: {_text(detection.error)}.</p>')
-        body.append(f'<p class="soft small" style="margin:12px 0 0">{_text(detection.path)}</p>')
+        body.append(f'<p class="message">Reason: {_text(detection.error)}</p>')
+        body.append(_folder(detection))
         return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
     body.append(f"<p>{_sentence(detection)}</p>")
     if detection.score is not None:
@@ -95,19 +91,22 @@ def _input(index: int, detection: Detection) -> str:
     left: list[str] = []
     right: list[str] = []
     if detection.still is not None:
+        what = "picture" if detection.kind == "image" else "frame"
         when = f" at {detection.times[detection.still.position]:.2f} s" if detection.kind == "video" else ""
-        caption = f"The frame{when}" + (" with every face found in it" if detection.tracks else "")
+        caption = f"The {what}{when}" + (" with every face found in it" if detection.tracks else "")
         still = still_with_boxes(detection, detection.still)
         left.append(f"<figure>{still}<figcaption>{caption}</figcaption></figure>")
     if detection.kind == "video" and detection.score is not None and len(detection.times) > 1:
         right.append(f"<section><h3>Score of each analysed frame</h3>{timeline(detection)}</section>")
     if detection.evidence:
-        right.append(f"<section><h3>Most telling faces</h3>{_faces(detection)}</section>")
-    left.append(f'<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>')
-    if right:
-        body.append(f'<div class="columns"><div>{"".join(left)}</div><div>{"".join(right)}</div></div>')
-    else:
-        body.append(f'<div style="margin-top:22px">{"".join(left)}</div>')
+        title = "Most telling faces" if len(detection.evidence) > 1 else "The face"
+        right.append(f"<section><h3>{title}</h3>{_faces(detection)}</section>")
+    # Under the picture, unless the other column would stay empty.
+    (left if right else right).append(
+        f'<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>'
+    )
+    columns = "".join(f"<div>{''.join(column)}</div>" for column in (left, right) if column)
+    body.append(f'<div class="columns">{columns}</div>')
     return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
 
 
@@ -118,11 +117,7 @@ def _sentence(detection: Detection) -> str:
             return "No face was found, and only faces are judged: this says nothing about the rest of it."
         return "Faces were found, but none that is large and steady enough to judge; the reasons are below."
     what = "picture" if detection.kind == "image" else "clip"
-    whose = (
-        f"The face in this {what}"
-        if counted == 1
-        else f"The most suspicious of {counted} faces in this {what}"
-    )
+    whose = f"The face in this {what}" if counted == 1 else f"The most suspicious of {counted} faces in this {what}"
     score, threshold = f"{detection.score:.3f}", f"{detection.threshold:.3f}"
     if detection.verdict == "uncertain" and detection.uncertain is not None:
         low, high = detection.uncertain
@@ -137,9 +132,7 @@ def _faces(detection: Detection) -> str:
         where = f"{evidence.face.time:.2f} s" if detection.kind == "video" else ""
         if len(detection.tracks) > 1:
             where = f"face {evidence.track + 1}" + (f", {where}" if where else "")
-        caption = (
-            f'<b class="number">{evidence.face.score:.3f}</b> {_extreme(detection, evidence)}<br>{where}'
-        )
+        caption = f'<b class="number">{evidence.face.score:.3f}</b> {_extreme(detection, evidence)}<br>{where}'
         figures.append(
             f"<figure>{picture(evidence.jpeg, f'Face with score {evidence.face.score:.3f}')}"
             f"<figcaption>{caption}</figcaption></figure>"
@@ -165,13 +158,14 @@ def _analysed(detection: Detection) -> str:
         rows.append(("Video", f"{shape}{length}; sound is not analysed"))
         missing = detection.frames - detection.frames_with_face
         without = f", {missing} without a face" if missing else ""
-        rows.append(
-            ("Frames", f"{detection.frames} spread over the clip{without}; the rest were not looked at")
-        )
+        rows.append(("Frames", f"{detection.frames} spread over the clip{without}; the rest were not looked at"))
     counted = [track for track in detection.tracks if track.counted]
     if counted:
         label = "Face" if len(counted) == 1 else "Faces"
-        rows.append((label, "<br>".join(_track(number, each) for number, each in enumerate(counted, 1))))
+        lines = [_track(each) for each in counted]
+        if len(lines) > 1:
+            lines = [f"{number}: {line}" for number, line in enumerate(lines, 1)]
+        rows.append((label, "<br>".join(lines)))
     left_out = [track for track in detection.tracks if not track.counted]
     if left_out:
         shown = [f"{_text(track.reason or '')}" for track in left_out[:5]]
@@ -180,11 +174,11 @@ def _analysed(detection: Detection) -> str:
     return _definitions(rows)
 
 
-def _track(number: int, track: ScoredTrack) -> str:
+def _track(track: ScoredTrack) -> str:
     sides = sorted(max(face.box.width, face.box.height) for face in track.faces)
     frames = f", in {len(track.faces)} frames" if len(track.faces) > 1 else ""
     size = f"{sides[len(sides) // 2]:.0f} px{frames}"
-    return f'{number}: score <span class="number">{track.score:.3f}</span>, {size}'
+    return f'score <span class="number">{track.score:.3f}</span>, {size}'
 
 
 def _card(card: Card, detections: Sequence[Detection]) -> str:
@@ -218,9 +212,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, item in value.items():
         name = f"{prefix} {key}".strip()
         if isinstance(item, Mapping) and {"value", "low", "high"} <= set(item):
-            rows.append(
-                (name, _text(f"{_plain(item['value'])} ({_plain(item['low'])} to {_plain(item['high'])})"))
-            )
+            rows.append((name, _text(f"{_plain(item['value'])} ({_plain(item['low'])} to {_plain(item['high'])})")))
         elif isinstance(item, Mapping):
             rows += _flat(item, name)
         elif isinstance(item, list | tuple):
