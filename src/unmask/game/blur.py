@@ -76,8 +76,8 @@ def check(x: Tensor, sigma: Tensor, kernel_size: int, implementation: str) -> No
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
-    if x.ndim != 4 or x.shape[2] == 0 or x.shape[3] == 0:
-        raise ValueError(f"x must be (B, C, H, W) with H and W at least 1, not {tuple(x.shape)}")
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"x must be (B, C, H, W) with C, H and W at least 1, not {tuple(x.shape)}")
     if sigma.shape != (x.shape[0], 1, x.shape[2], x.shape[3]):
         expected = (x.shape[0], 1, x.shape[2], x.shape[3])
         raise ValueError(f"sigma must be (B, 1, H, W) = {expected} for these images, not {tuple(sigma.shape)}")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Below this variance, in squared pixels, exp(-1 / (2 sigma^2)) is 0 even in float64.
+# Up to this variance, in squared pixels, exp(-1 / (2 sigma^2)) is 0 even in float64.
 NO_BLUR = 1e-4
+# From this sigma on, in pixels, exp(-1 / (2 sigma^2)) is 1 even in float64; its square is finite in float32.
+FULL_BLUR = 1e15
 
 
 def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -44,8 +46,8 @@ def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
 
 def axis_weights(sigma: Tensor, radius: int) -> list[Tensor]:
     """The weights a_0 .. a_h along one axis, each shaped as sigma: a_0 + 2 a_1 + ... + 2 a_h = 1."""
-    variance = sigma.square()
-    blurs = variance > NO_BLUR
+    variance = sigma.clamp(-FULL_BLUR, FULL_BLUR).square()
+    blurs = ~(variance <= NO_BLUR)  # a NaN blurs, to NaN
     half_precision = 0.5 / torch.where(blurs, variance, 1.0)
     powers = [torch.ones_like(sigma)]
     powers += [torch.where(blurs, torch.exp(-u * u * half_precision), 0.0) for u in range(1, radius + 1)]
