@@ -46,8 +46,8 @@ device = "cpu"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_table(tmp_path / "train.parquet", 16, 16, seed=1)
-    write_table(tmp_path / "val.parquet", 8, 8, seed=2, split="val")
+    write_table(tmp_path / "train.parquet", 32, 32, seed=1, size=32)
+    write_table(tmp_path / "val.parquet", 8, 8, seed=2, size=32, split="val")
     (tmp_path / "recipe.toml").write_text(RECIPE.format(folder=tmp_path))
     return tmp_path
 
@@ -62,14 +62,14 @@ def losses(run: Path) -> list[tuple[int, float, float | None]]:
 
 
 def test_from_tables_to_a_detector_that_tells_them_apart(folder: Path) -> None:
-    overrides = ["run.steps=150", "run.validate_every=50", "run.log_every=50", "augmentation.enabled=false"]
+    overrides = ["run.steps=60", "run.validate_every=20", "run.log_every=20", "augmentation.enabled=false"]
     detector = train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
     scorer = Scorer.load(detector)
     validation = log_lines(folder / "run", "validation")
-    assert [line["step"] for line in validation] == [50, 100, 150]
+    assert [line["step"] for line in validation] == [20, 40, 60]
     assert validation[-1]["best_auc"] > 0.9
     assert scorer.card.results["validation"]["auc"] == pytest.approx(validation[-1]["best_auc"], abs=0.02)
-    assert scorer.card.training["best_step"] in (50, 100, 150)
+    assert scorer.card.training["best_step"] in (20, 40, 60)
     assert scorer.card.training["adversary"]["name"] == "blur-generator"
     sigma = log_lines(folder / "run", "train")[-1]["sigma"]
     assert {"mean", "std", "q05", "q50", "q95"} == set(sigma["real"]) == set(sigma["fake"])
@@ -165,6 +165,9 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
     attempt("run.steps=1")
     with pytest.raises(UnmaskError, match="holds a run already"):
         attempt()
+    attempt("run.steps=2", resume=True)
+    card = json.loads((folder / "run" / "detector" / "card.json").read_text())
+    assert card["training"]["plan"] == [{"from_step": 0, "steps": 1}, {"from_step": 1, "steps": 2}]
     with pytest.raises(UnmaskError, match="another recipe: run differ"):
         attempt("run.seed=9", resume=True)
     checkpoint = folder / "run" / "checkpoint.pt"

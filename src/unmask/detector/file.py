@@ -77,11 +77,12 @@ def _locate(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(name_or_path)
     if path.name in (CARD, WEIGHTS) and path.is_file():
         return path.parent
+    # A bare name means the bundled detector whatever lies in the current folder: `./default` is the folder.
+    bundled = BUNDLED / path
+    if str(name_or_path) == path.name and path.name not in ("", ".", "..") and bundled.is_dir():
+        return bundled
     if path.is_dir():
         return path
-    bundled = BUNDLED / path
-    if len(path.parts) == 1 and path.name not in ("", ".", "..") and bundled.is_dir():
-        return bundled
     if path.suffix.lower() in _PICKLES and path.exists():
         raise UnmaskError(
             path, f"is a pickle, which could run code; a detector is a folder with {WEIGHTS} and {CARD}"

@@ -87,8 +87,12 @@ class _Run:
         self._build_players()
         self.step = 0
         self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
+        #: How many steps were planned, from which step on: a resumed run may be made longer or shorter.
+        self.plan: list[dict[str, int]] = []
         if resume:
             self._restore(load_checkpoint(out / CHECKPOINT))
+        if not self.plan or self.plan[-1]["steps"] != recipe.run.steps:
+            self.plan.append({"from_step": self.step, "steps": recipe.run.steps})
         self.log = RunLog(out, self.step, recipe.run.steps, speak=rank == 0)
 
     def _build_players(self) -> None:
@@ -239,6 +243,7 @@ class _Run:
     def _history(self) -> dict[str, Any]:
         return {
             "best_step": self.best["step"],
+            "plan": self.plan,
             "validation_auc": round(self.best["auc"], 5),
             "processes": self.world,
             "device": str(self.device),
@@ -254,6 +259,7 @@ class _Run:
         content: dict[str, Any] = {
             "step": self.step,
             "best": self.best,
+            "plan": self.plan,
             "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
             "classifier": self.classifier.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -264,14 +270,14 @@ class _Run:
         save_checkpoint(self.out / CHECKPOINT, content)
 
     def _restore(self, content: dict[str, Any]) -> None:
-        was, now = json.loads(content["recipe"]), json.loads(json.dumps(self.recipe.to_dict()))
-        changed = [name for name in now if was.get(name) != now[name] and name not in ("card",)]
+        was, now = _numbers(json.loads(content["recipe"])), _numbers(json.loads(json.dumps(self.recipe.to_dict())))
+        changed = [name for name in now if was.get(name) != now[name]]
         if changed:
             raise UnmaskError(self.out / CHECKPOINT, f"was written by another recipe: {', '.join(changed)} differ")
         for name in ("classifier", "optimiser", "adversary", "adversary_optimiser", "average"):
             if getattr(self, name) is not None:
                 getattr(self, name).load_state_dict(content[name])
-        self.step, self.best = int(content["step"]), dict(content["best"])
+        self.step, self.best, self.plan = int(content["step"]), dict(content["best"]), list(content["plan"])
 
     def _description(self) -> str:
         game = self.recipe.game
@@ -290,6 +296,17 @@ class _Run:
                 count = sum(parameter.numel() for parameter in self.adversary.parameters())
                 parts += [f"{count:,} adversary parameters"]
         return "; ".join(parts)
+
+
+def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The part of a recipe that may not change when a run is resumed, because its numbers depend on it.
+
+    The number of steps may: the learning rate follows the new plan from there on, and the card tells.
+    """
+    kept = {name: dict(section) for name, section in recipe.items() if name != "card"}
+    for section, key in (("data", "crop"), ("data", "workers"), ("run", "checkpoint_minutes"), ("run", "steps")):
+        kept.get(section, {}).pop(key, None)
+    return kept
 
 
 def _optimiser(classifier: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
