@@ -20,7 +20,7 @@ from torch import Tensor
 from unmask.game.blur_cpu_kernels import blur_rows, image_gradient_rows, sigma_gradient_rows
 
 #: Numbers of one block of rows, a thread's unit of work: small enough to share evenly, large enough to call.
-BLOCK = 65_536
+BLOCK = 98_304
 
 
 def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -68,7 +68,8 @@ def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int) -
         return []
     memory = [part for tensor in tensors for part in (flat_memory(tensor), tensor.stride())]
     rows, columns = reflected(height, kernel_size), reflected(width, kernel_size)
-    step = max(kernel_size, BLOCK // (channels * width))
+    count = max(1, channels * height * width // BLOCK)
+    step = max(kernel_size, -(-height // count))
     blocks = [(image, i, min(i + step, height)) for image in range(batch) for i in range(0, height, step)]
     return in_parallel(lambda block: kernel(*memory, (channels, height, width), rows, columns, *block), blocks)
 

@@ -5,7 +5,7 @@ neighbour at (u, v) is the product a_u a_v. The neighbours at (+-u, +-v) and (+-
 summed first, as differences from the centre x0 (nothing is lost to rounding where an image is smooth)::
 
     out             = x0 + sum_{u <= v} a_u a_v (sum of the n neighbours - n x0)
-    d out / d sigma =      sum_{u <= v} (b_u a_v + a_u b_v) (the same),             b_u = d a_u / d sigma
+    d out / d sigma =      sum_{u <= v} (d a_u a_v / d sigma) (the same)
 
 Backward recomputes the differences from x rather than load them: memory is dearer than arithmetic, and nothing
 but the inputs is kept between the passes. Scratch is a dozen tiles a call, and the block itself towards the image.
@@ -30,8 +30,7 @@ from unmask.game.blur_cpu_loops import (
     Array,
     Strides,
     add_shifted,
-    axis_slopes,
-    axis_weights,
+    axis_powers,
     lay_image,
     lay_sigma,
     pair_slopes,
@@ -78,8 +77,9 @@ def blur_rows(
     step = max(1, min(last - first, TILE // pitch))
     n = step * pitch - 2 * radius
     spread = np.zeros(n, sigma.dtype)
-    axis = np.empty((radius + 1, n), sigma.dtype)
-    work = np.empty((3, n), sigma.dtype)
+    power = np.empty((radius + 1, n), sigma.dtype)
+    inverse = np.empty(n, sigma.dtype)
+    work = np.empty((2, n), sigma.dtype)
     weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
     tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
     window = np.empty((radius + 1, step * pitch), sigma.dtype)
@@ -90,8 +90,8 @@ def blur_rows(
         i = min(start, last - step)  # the last tile may overlap the one before it
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         negative |= lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        axis_weights(spread, axis, work)
-        pair_weights(axis, weights)
+        axis_powers(spread, power, work, inverse)
+        pair_weights(power, inverse, weights)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]
             lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
@@ -131,9 +131,9 @@ def sigma_gradient_rows(
     step = max(1, min(last - first, TILE // pitch))
     n = step * pitch - 2 * radius
     spread = np.zeros(n, sigma.dtype)
-    axis = np.empty((radius + 1, n), sigma.dtype)
-    slope = np.empty((radius + 1, n), sigma.dtype)
-    work = np.empty((3, n), sigma.dtype)
+    power = np.empty((radius + 1, n), sigma.dtype)
+    inverse = np.empty(n, sigma.dtype)
+    work = np.empty((2, n), sigma.dtype)
     weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
     tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
     window = np.empty((radius + 1, step * pitch), sigma.dtype)
@@ -144,9 +144,8 @@ def sigma_gradient_rows(
         i = min(start, last - step)
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        axis_weights(spread, axis, work)
-        axis_slopes(spread, axis, work, slope)
-        pair_slopes(axis, slope, weights)
+        axis_powers(spread, power, work, inverse)
+        pair_slopes(spread, power, inverse, work, weights)
         total[:] = total.dtype.type(0)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]
@@ -188,8 +187,9 @@ def image_gradient_rows(
     top, bottom = max(0, first - radius), min(height, last + radius)
     step = max(1, min(bottom - top, TILE // pitch))
     spread = np.zeros(step * pitch - 2 * radius, sigma.dtype)
-    axis = np.empty((radius + 1, spread.size), sigma.dtype)
-    work = np.empty((3, spread.size), sigma.dtype)
+    power = np.empty((radius + 1, spread.size), sigma.dtype)
+    inverse = np.empty(spread.size, sigma.dtype)
+    work = np.empty((2, spread.size), sigma.dtype)
     weights = np.empty((radius * (radius + 3) // 2, spread.size), sigma.dtype)
     upstream = np.zeros(spread.size, sigma.dtype)  # zero between the rows: nothing comes from outside
     product = np.zeros(spread.size + 4 * radius, sigma.dtype)
@@ -200,8 +200,8 @@ def image_gradient_rows(
         n = count * pitch - 2 * radius
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         lay_sigma(sigma, origin, sigma_strides, pitch, spread[:n], width)
-        axis_weights(spread, axis, work)
-        pair_weights(axis, weights)
+        axis_powers(spread, power, work, inverse)
+        pair_weights(power, inverse, weights)
         product[2 * radius + n :] = product.dtype.type(0)
         inner = product[2 * radius : 2 * radius + n]
         for channel in range(channels):
@@ -209,9 +209,9 @@ def image_gradient_rows(
                 source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
                 read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
             received[:] = received.dtype.type(0)
-            own, centre = received[0, radius:], axis[0]
+            own = received[0, radius:]
             for j in range(n):
-                own[j] = upstream[j] * (centre[j] * centre[j])
+                own[j] = upstream[j] * (inverse[j] * inverse[j])
             pair = 0
             for v in range(1, radius + 1):
                 for u in range(v + 1):

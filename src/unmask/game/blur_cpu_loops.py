@@ -177,77 +177,79 @@ def lay_image(x: Array, start: int, strides: Strides, rows: Array, columns: Arra
 
 
 @compiled
-def axis_weights(sigma: Array, axis: Array, work: Array) -> None:
-    """Fill axis (h + 1, n) with a_0 .. a_h at each number of sigma (n). Leaves t in work[0]."""
-    t, total, odd = work[0], work[1], work[2]
+def axis_powers(sigma: Array, power: Array, work: Array, inverse: Array) -> None:
+    """Fill power (h + 1, n) with t^(u^2), u = 0 .. h, at each number of sigma (n), and inverse with 1 / their sum.
+
+    The sum is over -h .. h; power[0] is never read, and not filled.
+    """
+    odd, total, t = work[0], work[1], power[1]
     one = sigma.dtype.type(1)
     minus_half = sigma.dtype.type(-0.5)
-    centre, power = axis[0], axis[1]
     for j in range(t.size):
         t[j] = exponential(minus_half / (sigma[j] * sigma[j]))
     for j in range(t.size):
-        power[j] = t[j]
-        odd[j] = t[j] * t[j] * t[j]
-        total[j] = one + t[j] + t[j]
-    for u in range(2, axis.shape[0]):  # t^(u^2) is the product of the first u odd powers of t
-        previous, power = axis[u - 1], axis[u]
+        total[j] = one + (t[j] + t[j])
+    for u in range(2, power.shape[0]):  # t^(u^2) is the product of the first u odd powers of t
+        previous, row = power[u - 1], power[u]
+        if u == 2:
+            for j in range(t.size):
+                odd[j] = t[j]
         for j in range(t.size):
-            power[j] = previous[j] * odd[j]
             odd[j] *= t[j] * t[j]
-            total[j] += power[j] + power[j]
+            row[j] = previous[j] * odd[j]
+            total[j] += row[j] + row[j]
     for j in range(t.size):
-        centre[j] = one / total[j]
-    for u in range(1, axis.shape[0]):
-        power = axis[u]
-        for j in range(t.size):
-            power[j] *= centre[j]
+        inverse[j] = one / total[j]
 
 
 @compiled
-def axis_slopes(sigma: Array, axis: Array, work: Array, slope: Array) -> None:
-    """Fill slope (h + 1, n) with d a_u / d sigma = a_u (u^2 - mean of u^2) / sigma^3; t is in work[0]."""
-    t, mean, scale = work[0], work[1], work[2]
-    zero = sigma.dtype.type(0)
-    one = sigma.dtype.type(1)
-    for j in range(t.size):  # t underflows to 0 long before 1 / sigma^3 overflows
-        scale[j] = zero if t[j] == zero else one / (sigma[j] * sigma[j] * sigma[j])
-        mean[j] = zero
-    for u in range(1, axis.shape[0]):
-        twice_square = sigma.dtype.type(2 * u * u)
-        power = axis[u]
-        for j in range(t.size):
-            mean[j] += twice_square * power[j]
-    for u in range(axis.shape[0]):
-        square = sigma.dtype.type(u * u)
-        power, row = axis[u], slope[u]
-        for j in range(t.size):
-            row[j] = power[j] * (square - mean[j]) * scale[j]
-
-
-@compiled
-def pair_weights(axis: Array, weights: Array) -> None:
+def pair_weights(power: Array, inverse: Array, weights: Array) -> None:
     """Fill weights (pairs, n) with a_u a_v for the pairs (u, v) = (0, 1), (1, 1), (0, 2), (1, 2) ..."""
     pair = 0
-    for v in range(1, axis.shape[0]):
-        a_v = axis[v]
+    for v in range(1, power.shape[0]):
         for u in range(v + 1):
-            a_u, row = axis[u], weights[pair]
+            p_u, p_v, row = power[u], power[v], weights[pair]
             pair += 1
-            for j in range(row.size):
-                row[j] = a_u[j] * a_v[j]
+            if u == 0:
+                for j in range(row.size):
+                    row[j] = p_v[j] * (inverse[j] * inverse[j])
+            else:
+                for j in range(row.size):
+                    row[j] = (p_u[j] * p_v[j]) * (inverse[j] * inverse[j])
 
 
 @compiled
-def pair_slopes(axis: Array, slope: Array, weights: Array) -> None:
-    """Fill weights (pairs, n) with d (a_u a_v) / d sigma for the same pairs."""
+def pair_slopes(sigma: Array, power: Array, inverse: Array, work: Array, weights: Array) -> None:
+    """Fill weights (pairs, n) with d (a_u a_v) / d sigma = a_u a_v (u^2 + v^2 - mean) / sigma^3, for the same pairs.
+
+    The mean is that of u^2 + v^2 over the window.
+    """
+    scale, mean, t = work[0], work[1], power[1]
+    zero = sigma.dtype.type(0)
+    for j in range(t.size):  # t underflows to 0 long before 1 / sigma^3 overflows
+        cubed = sigma[j] * sigma[j] * sigma[j]
+        scale[j] = zero if t[j] == zero else (inverse[j] * inverse[j]) / cubed
+    for v in range(1, power.shape[0]):
+        four_squares = sigma.dtype.type(4 * v * v)
+        row = power[v]
+        if v == 1:
+            for j in range(t.size):
+                mean[j] = four_squares * row[j] * inverse[j]
+        else:
+            for j in range(t.size):
+                mean[j] += four_squares * row[j] * inverse[j]
     pair = 0
-    for v in range(1, axis.shape[0]):
-        a_v, b_v = axis[v], slope[v]
+    for v in range(1, power.shape[0]):
         for u in range(v + 1):
-            a_u, b_u, row = axis[u], slope[u], weights[pair]
+            squares = sigma.dtype.type(u * u + v * v)
+            p_u, p_v, row = power[u], power[v], weights[pair]
             pair += 1
-            for j in range(row.size):
-                row[j] = b_u[j] * a_v[j] + a_u[j] * b_v[j]
+            if u == 0:
+                for j in range(row.size):
+                    row[j] = p_v[j] * scale[j] * (squares - mean[j])
+            else:
+                for j in range(row.size):
+                    row[j] = (p_u[j] * p_v[j]) * scale[j] * (squares - mean[j])
 
 
 @compiled
