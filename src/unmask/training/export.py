@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from unmask import __version__
-from unmask.detector import Card, save_detector
+from unmask.detector import Calibration, Card, save_detector
+from unmask.errors import UnmaskError
 from unmask.evaluation.calibration import choose_threshold, fit_platt
 from unmask.game.classifier import HALF
 from unmask.training.recipe import Recipe
@@ -43,7 +44,14 @@ def export_detector(
         history: what the run knows and the recipe does not.
     """
     data, model = recipe.data, recipe.model
-    calibration = fit_platt(odds, fake)
+    limits = list(recipe.card.limits)
+    auc = float(roc_auc_score(fake, odds))
+    calibration: Calibration = {"method": "temperature", "scale": 1.0, "offset": 0.0}
+    try:
+        calibration = fit_platt(odds, fake)
+    except UnmaskError as error:
+        # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
+        limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")
     probability = 1 / (1 + np.exp(-(calibration["scale"] * odds + calibration["offset"])))
     threshold, rule = choose_threshold(probability, fake)
     plain = recipe.to_dict()
@@ -65,10 +73,10 @@ def export_detector(
             "batch_size": data.batch_size,
             "pairing": data.pairing,
         },
-        results={"validation": {"auc": round(float(roc_auc_score(fake, odds)), 5), "rows": len(odds)}},
+        results={"validation": {"auc": round(auc, 5), "rows": len(odds)}},
         licence=recipe.card.licence,
         intended_use=recipe.card.intended_use,
-        limits=list(recipe.card.limits),
+        limits=limits,
         version=f"{recipe.card.name} {__version__}",
     )
     save_detector(folder, stored, card)
