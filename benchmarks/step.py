@@ -101,8 +101,9 @@ def main() -> None:
             "setting": {"backbone": options.backbone, "size": options.size, "batch": options.batch},
             "seconds": {name: {"median": median[name], "all": times} for name, times in seconds.items()},
             "images_per_second": {name: round(options.batch / median[name], 2) for name in seconds},
-            "ratios": {f"{name}/plain": round(median[name] / median["plain"], 3) for name in seconds if "plain" in median},
         }
+        if "plain" in median:
+            content["ratios"] = {f"{name}/plain": round(median[name] / median["plain"], 3) for name in seconds}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
 
 

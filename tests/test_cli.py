@@ -63,9 +63,7 @@ def test_a_mixed_folder_is_done_to_its_end(
 
 def test_the_json_contract(untrained: Path, clip: Path, tmp_path: Path) -> None:
     result = tmp_path / "verdicts.json"
-    assert (
-        main(["detect", str(clip), "--detector", str(untrained), "--json", str(result), "--frames", "4"]) == 0
-    )
+    assert main(["detect", str(clip), "--detector", str(untrained), "--json", str(result), "--frames", "4"]) == 0
     (found,) = json.loads(result.read_text())
     assert set(found) == KEYS
     assert found["path"] == str(clip)
@@ -93,9 +91,7 @@ def test_an_error_has_no_verdict(untrained: Path, tmp_path: Path) -> None:
     assert found["error"] == "no such file"
 
 
-def test_what_is_named_twice_is_done_once(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_named_twice_is_done_once(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_image(tmp_path / "face.png", portrait())
     (tmp_path / "link.png").symlink_to(image)
     paths = [str(image), str(tmp_path), str(tmp_path / "link.png"), str(tmp_path / "." / "face.png")]
@@ -235,11 +231,6 @@ def test_a_reader_that_leaves_does_not_cost_the_result(untrained: Path, clip: Pa
 
 def test_version_and_a_start_without_torch() -> None:
     code = "import sys, unmask.cli; print(sorted({'torch', 'cv2', 'numpy', 'rich', 'av'} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "unmask", "--version"], capture_output=True, text=True, check=True
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    done = subprocess.run([sys.executable, "-m", "unmask", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"unmask {unmask.__version__}\n"

@@ -20,9 +20,7 @@ def _frames(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(stream)])
 
 
-def test_the_demo_from_clips_to_report(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_demo_from_clips_to_report(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert main([str(out), "--detector", str(untrained)]) == 0
     genuine, forged = _frames(out / "genuine.mp4"), _frames(out / "forged.mp4")

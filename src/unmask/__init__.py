@@ -1,8 +1,8 @@
 """Deepfake detectors trained as an adversarial game, and put to work on images and videos.
 
-    >>> import unmask
-    >>> detector = unmask.load_detector("default")
-    >>> detector.detect("clip.mp4").verdict
+>>> import unmask
+>>> detector = unmask.load_detector("default")
+>>> detector.detect("clip.mp4").verdict
 """
 
 from __future__ import annotations

@@ -25,9 +25,7 @@ RATE, FRAMES, WIDTH, HEIGHT = 25, 75, 640, 480
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the clips in a folder and judge them; returns the exit code of ``unmask detect``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m unmask.demo", description="unmask on two clips it makes itself."
-    )
+    parser = argparse.ArgumentParser(prog="python -m unmask.demo", description="unmask on two clips it makes itself.")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder for clips, verdicts and report")
     parser.add_argument("--detector", default="default", metavar="D", help="folder of a detector")
     options = parser.parse_args(arguments)
@@ -156,9 +154,7 @@ def _match_colours(moved: np.ndarray, target: np.ndarray, inside: np.ndarray) ->
     """Mean and spread of each Lab channel inside the mask as in the target; RGB (H, W, 3) in 0..255."""
     import cv2
 
-    lab, wanted = (
-        cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (moved, target)
-    )
+    lab, wanted = (cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (moved, target))
     # The spread may shrink but hardly grow: stretched contrast makes every wrinkle a crack.
     gain = np.minimum(wanted[inside].std(axis=0) / lab[inside].std(axis=0), 1.1)
     lab = (lab - lab[inside].mean(axis=0)) * gain + wanted[inside].mean(axis=0)

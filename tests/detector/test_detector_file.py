@@ -70,9 +70,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path, card: Card, state) ->
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
-def test_a_card_that_json_cannot_hold_is_refused_before_anything_is_written(
-    tmp_path: Path, card: Card
-) -> None:
+def test_a_card_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path, card: Card) -> None:
     for value in (float("nan"), torch.zeros(1)):
         with pytest.raises(UnmaskError, match="JSON"):
             save_detector(tmp_path / "new", {}, replace(card, results={"auc": value}))

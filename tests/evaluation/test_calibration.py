@@ -96,8 +96,7 @@ def test_threshold_lets_five_percent_of_the_reals_be_called_fake() -> None:
     assert threshold == pytest.approx(0.945)
     assert measure(fake, scores, threshold)["fpr"] == 0.05
     assert rule == (
-        "at most 5 % of the validation reals are called fake (5 of 100), "
-        "which finds 50.0 % of the validation fakes"
+        "at most 5 % of the validation reals are called fake (5 of 100), which finds 50.0 % of the validation fakes"
     )
 
 

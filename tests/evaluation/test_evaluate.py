@@ -185,9 +185,7 @@ def test_a_protocol_comes_with_every_table(tmp_path: Path) -> None:
 def test_only_the_split_is_scored(tmp_path: Path) -> None:
     rows = noisy_rows(30) + [item | {"split": "val"} for item in noisy_rows(12, seed=1)]
     path = write(tmp_path / "t.parquet", rows)
-    test, val, none = (
-        evaluate(Brightness(), [path], split=name, bootstrap=0) for name in ("test", "val", "no")
-    )
+    test, val, none = (evaluate(Brightness(), [path], split=name, bootstrap=0) for name in ("test", "val", "no"))
     assert strict(test)[0]["rows"] == 60
     assert strict(val)[0]["rows"] == 24
     assert "no row" in none.errors[0]

@@ -106,9 +106,7 @@ def test_calibration_error_equals_the_loop(sample: tuple[np.ndarray, np.ndarray]
     fake, scores = sample
     total = 0.0
     for number in range(ECE_BINS):
-        inside = [
-            row for row, score in enumerate(scores) if min(int(score * ECE_BINS), ECE_BINS - 1) == number
-        ]
+        inside = [row for row, score in enumerate(scores) if min(int(score * ECE_BINS), ECE_BINS - 1) == number]
         if inside:
             total += len(inside) * abs(np.mean(scores[inside]) - np.mean(fake[inside]))
     assert measure(fake, scores)["ece"] == pytest.approx(total / len(fake), abs=1e-12)

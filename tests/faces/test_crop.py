@@ -35,9 +35,7 @@ def test_the_border_is_repeated() -> None:
     np.testing.assert_array_equal(crop[15, :10], np.repeat(crop[15:16, 10], 10, axis=0))
 
 
-@given(
-    st.floats(-70, 70), st.floats(-50, 50), st.floats(1, 100), st.floats(1, 100), st.sampled_from([8, 33, 64])
-)
+@given(st.floats(-70, 70), st.floats(-50, 50), st.floats(1, 100), st.floats(1, 100), st.sampled_from([8, 33, 64]))
 def test_every_box_that_touches_the_frame_gives_a_crop(
     x: float, y: float, width: float, height: float, size: int
 ) -> None:

@@ -89,9 +89,7 @@ def test_a_small_face_in_a_large_picture(detector: MTCNN, hopper: np.ndarray) ->
     scene = np.full((2160, 3840, 3), 128, np.uint8)
     scene[900:1100, 1500:1671] = cv2.resize(hopper, (171, 200), interpolation=cv2.INTER_AREA)
     (face,) = detector([scene])[0]
-    assert (
-        face.box.iou(Box(1500 + HOPPER.x / 3, 900 + HOPPER.y / 3, HOPPER.width / 3, HOPPER.height / 3)) > 0.6
-    )
+    assert face.box.iou(Box(1500 + HOPPER.x / 3, 900 + HOPPER.y / 3, HOPPER.width / 3, HOPPER.height / 3)) > 0.6
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (64, 64), (300, 400)])
@@ -101,9 +99,7 @@ def test_no_face_is_an_answer(detector: MTCNN, shape: tuple[int, int]) -> None:
     assert detector([noise, np.zeros_like(noise)]) == [[], []]
 
 
-def test_frames_do_not_depend_on_each_other(
-    detector: MTCNN, astronaut: np.ndarray, hopper: np.ndarray
-) -> None:
+def test_frames_do_not_depend_on_each_other(detector: MTCNN, astronaut: np.ndarray, hopper: np.ndarray) -> None:
     black = np.zeros((40, 30, 3), np.uint8)
     together = detector([astronaut, black, hopper])
     assert together == [detector([frame])[0] for frame in (astronaut, black, hopper)]

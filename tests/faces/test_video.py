@@ -67,9 +67,7 @@ def test_red_stays_red(make_video: MakeVideo) -> None:
 
 
 @pytest.mark.parametrize("keyframes_apart", ["1", "10", "250"])
-def test_seeking_gives_the_frames_that_decoding_through_gives(
-    make_video: MakeVideo, keyframes_apart: str
-) -> None:
+def test_seeking_gives_the_frames_that_decoding_through_gives(make_video: MakeVideo, keyframes_apart: str) -> None:
     path = make_video(count=50, options={"g": keyframes_apart, "bf": "3", "sc_threshold": "0"})
     every = read_media(path, frames=50).frames
     assert [number_of(frame.image) for frame in every] == list(range(50))

@@ -80,9 +80,7 @@ class Card:
         )
         for name in ("classes", "limits"):
             value = getattr(self, name)
-            _check(
-                _is_list(value) and all(isinstance(item, str) for item in value), f"'{name}' must list texts"
-            )
+            _check(_is_list(value) and all(isinstance(item, str) for item in value), f"'{name}' must list texts")
         _check(len(self.classes) >= 2, "'classes' needs 'real' and at least one manipulation")
         _check(self.classes[0] == "real", f"the first class is {self.classes[0]!r}, it must be 'real'")
         _check(len(set(self.classes)) == len(self.classes), "'classes' names a class twice")

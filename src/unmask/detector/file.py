@@ -84,9 +84,7 @@ def _locate(name_or_path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         return path
     if path.suffix.lower() in _PICKLES and path.exists():
-        raise UnmaskError(
-            path, f"is a pickle, which could run code; a detector is a folder with {WEIGHTS} and {CARD}"
-        )
+        raise UnmaskError(path, f"is a pickle, which could run code; a detector is a folder with {WEIGHTS} and {CARD}")
     if path.exists():
         raise UnmaskError(path, f"is no detector: a folder with {WEIGHTS} and {CARD} is needed")
     names = sorted(entry.name for entry in BUNDLED.glob("*") if (entry / CARD).is_file())
@@ -122,9 +120,7 @@ def _no_constant(name: str) -> Any:
 def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
     data = _read_bytes(path)
     if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"):
-        raise UnmaskError(
-            path, "is a pickle under another name; only safetensors are loaded, which run no code"
-        )
+        raise UnmaskError(path, "is a pickle under another name; only safetensors are loaded, which run no code")
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

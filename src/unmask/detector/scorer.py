@@ -149,7 +149,5 @@ def _load(model: nn.Module, state_dict: Mapping[str, Tensor], name: str) -> None
         if keys
     ]
     if problems:
-        raise UnmaskError(
-            name, f"the tensors of {WEIGHTS} do not fit the card's backbone: {'; '.join(problems)}"
-        )
+        raise UnmaskError(name, f"the tensors of {WEIGHTS} do not fit the card's backbone: {'; '.join(problems)}")
     model.load_state_dict(state_dict)

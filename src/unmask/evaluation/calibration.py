@@ -63,9 +63,7 @@ def _fit(log_odds: npt.ArrayLike, fake: npt.ArrayLike, with_offset: bool) -> Cal
         found = found - length * step
     scale = float(found[0]) / unit
     if not scale > 0:
-        raise UnmaskError(
-            "calibration", "the log-odds of the validation rows do not rise from reals to fakes"
-        )
+        raise UnmaskError("calibration", "the log-odds of the validation rows do not rise from reals to fakes")
     if with_offset:
         return {"method": "platt", "scale": scale, "offset": float(found[1])}
     return {"method": "temperature", "scale": scale, "offset": 0.0}

@@ -108,13 +108,9 @@ def _evaluate_table(
         if progress is not None:
             progress(path, min(start + _CHUNK, len(table)), len(table))
     frames = _rows(table, scores).take(~np.isnan(scores))
-    measured = _Measure(
-        scorer.card.threshold, protocol["interval"]["resamples"], protocol["interval"]["seed"]
-    )
+    measured = _Measure(scorer.card.threshold, protocol["interval"]["resamples"], protocol["interval"]["seed"])
     undefined = missing_class(frames.fake)
-    problem = (
-        None if undefined is None else f"{path}: {undefined}{' that could be scored' if skipped else ''}"
-    )
+    problem = None if undefined is None else f"{path}: {undefined}{' that could be scored' if skipped else ''}"
     return TableResult(
         path,
         protocol,
@@ -128,9 +124,7 @@ def _evaluate_table(
     )
 
 
-def _crop(
-    table: FaceTable, row: int, card: Card, face_detector: FaceDetector | None
-) -> npt.NDArray[np.uint8] | None:
+def _crop(table: FaceTable, row: int, card: Card, face_detector: FaceDetector | None) -> npt.NDArray[np.uint8] | None:
     image = table.image(row)
     if face_detector is None:
         return image
@@ -176,9 +170,7 @@ class _Measure:
             "components": len(set(frames.cluster)),
         }
         frame, video = (
-            estimate(
-                rows.fake, rows.score, rows.cluster.astype(str), self.threshold, self.resamples, self.seed
-            )
+            estimate(rows.fake, rows.score, rows.cluster.astype(str), self.threshold, self.resamples, self.seed)
             for rows in (frames, videos)
         )
         return Levels(counts, frame, video)
@@ -192,9 +184,7 @@ class _Measure:
             yield name, self(frames.take(frames.quality == name))
 
 
-def _protocol(
-    scorer: ScoresCrops, split: str | None, resamples: int, seed: int, recrop: bool
-) -> dict[str, Any]:
+def _protocol(scorer: ScoresCrops, split: str | None, resamples: int, seed: int, recrop: bool) -> dict[str, Any]:
     card = scorer.card
     return {
         "detector": {"name": scorer.name, "version": card.version, "weights_sha256": card.weights_sha256},

@@ -41,9 +41,7 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
             raise UnmaskError(path, "not enough memory for the image") from error
         except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
             cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
-            raise UnmaskError(
-                path, "the image is cut off" if cut else f"the image is damaged ({error})"
-            ) from error
+            raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
 
 
 def _too_large(what: str, max_pixels: int) -> str:

@@ -59,9 +59,7 @@ class MTCNN:
         if not 0 < min_face <= 1:
             raise ValueError(f"min_face is a part of the shorter side in (0, 1], got {min_face}")
         if len(thresholds) != 3 or not all(0 < value < 1 for value in (*thresholds, retry_threshold)):
-            raise ValueError(
-                f"thresholds are probabilities in (0, 1), got {thresholds} and {retry_threshold}"
-            )
+            raise ValueError(f"thresholds are probabilities in (0, 1), got {thresholds} and {retry_threshold}")
         self.longer_side = longer_side
         self.min_face = min_face
         self.thresholds = thresholds
@@ -109,9 +107,7 @@ class MTCNN:
             border = min(small.shape[:2]) // 2
             ring = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
             found = self._cascade(ring, self.longer_side, 0.25, strict)
-            faces = [
-                _shifted(face, -border, width / small.shape[1], height / small.shape[0]) for face in found
-            ]
+            faces = [_shifted(face, -border, width / small.shape[1], height / small.shape[0]) for face in found]
             # The streaks of the continued border can look like a second face: it is not in the picture.
             faces = [face for face in faces if _inside(face, width, height)]
         return sorted(faces, key=lambda face: -face.box.area)

@@ -82,9 +82,7 @@ def link_tracks(
                     alive[i] = (number, alive[i][1])
             alive += [(number, [(position, current[j])]) for j in sorted(new)]
         done += [track for _, track in alive]
-    done.sort(
-        key=lambda track: (-len(track), -float(np.mean([face.box.area for _, face in track])), track[0][0])
-    )
+    done.sort(key=lambda track: (-len(track), -float(np.mean([face.box.area for _, face in track])), track[0][0]))
     return [Track(tuple(track)) for track in done]
 
 

@@ -92,9 +92,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
                 if not stream.disposition & Disposition.attached_pic
             ]
             if not streams:
-                raise UnmaskError(
-                    path, "has sound but no picture" if container.streams.audio else "has no picture"
-                )
+                raise UnmaskError(path, "has sound but no picture" if container.streams.audio else "has no picture")
             stream = streams[0]
             context = stream.codec_context
             if context is None:
@@ -197,9 +195,7 @@ def _take(
     return taken
 
 
-def _decoded(
-    container: Any, stream: Any, numbered: bool, wanted: set[int] | None = None
-) -> Iterator[tuple[int, Any]]:
+def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | None = None) -> Iterator[tuple[int, Any]]:
     """(time stamp or number, frame) from where the container stands; what does not decode is left out.
 
     With ``wanted``, frames that are neither wanted nor needed by others may be left out too.
