@@ -243,7 +243,7 @@ def _train(options: argparse.Namespace) -> int:
         overrides += [f"{key}={json.dumps(tables)}"] if tables else []
     if options.adversary is not None:
         # The recipe's options are those of its own adversary: another one starts from its defaults.
-        overrides = [f"adversary={{name={json.dumps(options.adversary)}}}", *overrides]
+        overrides = [f"adversary={{name={json.dumps(options.adversary)}}}", "game.play=auto", *overrides]
     print(train(read_recipe(options.recipe, overrides), options.out, resume=options.resume))
     return 0
 

@@ -36,7 +36,7 @@ def test_values_and_overrides(tmp_path: Path) -> None:
         ("[run]\nsteps = 'many'", "run: steps: expected int, got 'many'"),
         ("[run]\nsteps = true", "expected int, got True"),
         ("[run]\nsteps = 0", "at least 1"),
-        ("[game]\nplay = 'turns'", "play: expected one of 'alternating', 'simultaneous', got 'turns'"),
+        ("[game]\nplay = 'turns'", "play: expected one of 'auto', 'alternating', 'simultaneous', got 'turns'"),
         ("[augmentation]\njpeg = 2.0", "probability"),
         ("run = 3", "expected a section"),
         ("not toml", "cannot read this recipe"),

@@ -80,7 +80,6 @@ def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
     overrides = [
         f"adversary.name={adversary}",
         "adversary.options={}",
-        "game.play=alternating",
         "run.steps=2",
     ]
     train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
@@ -160,6 +159,12 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt(f"data.validation={folder}/reals.parquet")
     with pytest.raises(UnmaskError, match="no checkpoint to resume from"):
         attempt(resume=True)
+    with pytest.raises(UnmaskError, match="'noise': simultaneous play needs an adversary that learns"):
+        attempt("adversary.name=noise", "adversary.options={}", "game.play=simultaneous")
+    with pytest.raises(UnmaskError, match=r"data\.batch_size: 7 does not divide"):
+        attempt("data.batch_size=7")
+    with pytest.raises(UnmaskError, match=r"run\.device: cannot use 'abacus'"):
+        attempt("run.device=abacus")
     with pytest.raises(UnmaskError, match="name the face tables"):
         attempt("data.train=[]")
     attempt("run.steps=1")

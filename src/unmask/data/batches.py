@@ -58,7 +58,9 @@ class Batches(Dataset[Batch]):
         world: int = 1,
     ) -> None:
         if batch_size % (2 * world):
-            raise ValueError(f"batch_size {batch_size} must divide into real and fake over {world} processes")
+            raise UnmaskError(
+                "data.batch_size", f"{batch_size} does not divide into real and fake over {world} processes"
+            )
         self.table = table
         self.labels = class_indices(table, classes)
         self.batch_size, self.pairing, self.seed = batch_size, pairing, seed

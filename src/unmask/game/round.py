@@ -29,7 +29,8 @@ class RoundConfig:
     """How a round is played.
 
     Attributes:
-        play: ``alternating`` or ``simultaneous`` (the latter needs an adversary that learns).
+        play: ``alternating``, or ``simultaneous``, which needs an adversary that learns; ``auto`` is simultaneous
+            where the adversary learns.
         weight: lambda, the weight of the adversarial loss in the classifier's.
         adversary_steps: moves of a learning adversary before each move of the classifier (alternating only).
         adversarial: ``twins``: every image is seen clean and attacked, as in the paper, so that a batch of B
@@ -39,7 +40,7 @@ class RoundConfig:
         label_smoothing: of the classifier's own loss.
     """
 
-    play: Literal["alternating", "simultaneous"] = "simultaneous"
+    play: Literal["auto", "alternating", "simultaneous"] = "auto"
     weight: float = 1.0
     adversary_steps: int = 1
     adversarial: Literal["twins", "split"] = "twins"
@@ -50,7 +51,7 @@ class RoundConfig:
         if self.weight < 0 or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
             raise ValueError("game: weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
         for field, allowed in (
-            ("play", ("alternating", "simultaneous")),
+            ("play", ("auto", "alternating", "simultaneous")),
             ("adversarial", ("twins", "split")),
             ("attacked_classes", ("both", "real", "fake")),
         ):
@@ -112,7 +113,7 @@ class Game:
         else:
             half = len(images) // 2
             clean, target = (images[:half], labels[:half]), (images[half:], labels[half:])
-        simultaneous = self.config.play == "simultaneous"
+        simultaneous = self.config.play == "simultaneous" or (self.config.play == "auto" and self.adversary.learns)
         if not simultaneous and self.adversary.learns:
             for _ in range(self.config.adversary_steps):
                 self._move_adversary(*target)

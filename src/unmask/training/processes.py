@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from unmask.errors import UnmaskError
+
 
 def start(device: str) -> tuple[torch.device, int, int]:
     """Join torchrun's process group where there is one; returns (device, rank, world size).
@@ -18,7 +20,10 @@ def start(device: str) -> tuple[torch.device, int, int]:
     device of its local rank.
     """
     name = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(name)
+    try:
+        chosen = torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UnmaskError("run.device", f"cannot use {name!r} ({str(error).splitlines()[0]})") from error
     if "RANK" not in os.environ:
         return chosen, 0, 1
     if chosen.type == "cuda":

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import platform
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unmask.data.batches import Batches, stream
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
-from unmask.game.adversaries import build_adversary, describe_sigma
-from unmask.game.classifier import Classifier, build_classifier
-from unmask.game.round import Game, RoundResult
+from unmask.game.adversaries import describe_sigma
+from unmask.game.classifier import build_classifier
+from unmask.game.round import RoundResult
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.export import export_detector, stored_weights
+from unmask.training.players import Players
 from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
 from unmask.training.schedule import rate
@@ -56,7 +54,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False) -> Path:
 
 
 class _Run:
-    """The state of one run on one process."""
+    """One run on one process: what it reads, who plays, how far it is."""
 
     def __init__(self, recipe: Recipe, out: Path, device: torch.device, rank: int, world: int, resume: bool) -> None:
         self.recipe, self.out, self.device, self.rank, self.world = recipe, out, device, rank, world
@@ -83,8 +81,7 @@ class _Run:
         self.validation = Validation(
             FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
         )
-        self.precision = _precision(recipe.run.precision, device)
-        self._build_players()
+        self.players = Players(recipe, device)
         self.step = 0
         self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
         #: How many steps were planned, from which step on: a resumed run may be made longer or shorter.
@@ -95,54 +92,6 @@ class _Run:
             self.plan.append({"from_step": self.step, "steps": recipe.run.steps})
         self.log = RunLog(out, self.step, recipe.run.steps, speak=rank == 0)
 
-    def _build_players(self) -> None:
-        recipe, model, optimiser = self.recipe, self.recipe.model, self.recipe.optimiser
-        torch.manual_seed(recipe.run.seed)
-        classifier = build_classifier(
-            model.backbone,
-            recipe.data.classes,
-            pretrained=model.pretrained,
-            dropout=model.dropout,
-            drop_path=model.drop_path,
-            auxiliary_norm=model.auxiliary_norm,
-            process_norm=model.process_norm,
-        )
-        self.classifier = classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)
-        processes.same_start(self.classifier)
-        self.optimiser = _optimiser(self.classifier, recipe)
-        self.adversary_optimiser = None
-        if self.adversary is not None:
-            self.adversary.to(self.device)
-            processes.same_start(self.adversary)
-            if self.adversary.learns:
-                self.adversary_optimiser = torch.optim.Adam(
-                    self.adversary.parameters(), optimiser.adversary_lr, (0.5, 0.99)
-                )
-        self.average = (
-            AveragedModel(self.classifier, multi_avg_fn=get_ema_multi_avg_fn(optimiser.ema), use_buffers=True)
-            if optimiser.ema
-            else None
-        )
-        self.game = Game(
-            self.classifier,
-            self.adversary,
-            self.optimiser,
-            self.adversary_optimiser,
-            recipe.game,
-            synchronise=processes.average_gradients,
-            autocast=lambda: (
-                torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
-            ),
-        )
-
-    @property
-    def shipped(self) -> Classifier:
-        """The weights that are validated and shipped: the running average where there is one."""
-        chosen = self.classifier if self.average is None else self.average.module
-        assert isinstance(chosen, Classifier)
-        return chosen
-
     def go(self) -> Path:
         run, log = self.recipe.run, self.log
         if self.rank == 0:
@@ -152,7 +101,7 @@ class _Run:
         saved, mark, images = time.monotonic(), time.monotonic(), 0
         with log:
             try:
-                self.classifier.train()
+                self.players.classifier.train()
                 for batch in loader:
                     result = self._play(batch.images, batch.labels)
                     self.step += 1
@@ -190,26 +139,11 @@ class _Run:
 
     def _play(self, images: torch.Tensor, labels: torch.Tensor) -> RoundResult:
         """One round. All that is random in it follows from seed, step and rank: nothing has to be stored."""
-        run, optimiser = self.recipe.run, self.recipe.optimiser
+        run = self.recipe.run
         torch.manual_seed(int(np.random.default_rng((run.seed, self.step, self.rank, 1)).integers(2**62)))
-        share = rate(self.step, run.steps, len(self.batches), optimiser)
-        for group in self.optimiser.param_groups:
-            group["lr"] = optimiser.lr * share
-        if self.adversary_optimiser is not None:
-            for group in self.adversary_optimiser.param_groups:
-                group["lr"] = optimiser.adversary_lr * share
+        share = rate(self.step, run.steps, len(self.batches), self.recipe.optimiser)
         images = images.to(self.device).float().div_(255).contiguous(memory_format=torch.channels_last)
-        result = self.game.play(images, labels.to(self.device))
-        if self.average is not None:
-            self._average()
-        return result
-
-    def _average(self) -> None:
-        assert self.average is not None
-        # A short memory at first, so that early validation does not look at the initial weights.
-        decay = min(self.recipe.optimiser.ema, (1 + self.step) / (10 + self.step))
-        self.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
-        self.average.update_parameters(self.classifier)
+        return self.players.play(images, labels.to(self.device), self.step, share)
 
     def _report(self, result: RoundResult, speed: float) -> None:
         values: dict[str, Any] = {
@@ -223,7 +157,7 @@ class _Run:
         if result.map is not None and result.map.shape[1] == 1 and result.labels is not None:
             values["sigma"] = describe_sigma(result.map, result.labels)
             status += "  sigma " + " / ".join(f"{name} {part['mean']:.2f}" for name, part in values["sigma"].items())
-        values["lr"] = self.optimiser.param_groups[0]["lr"]
+        values["lr"] = self.players.lr
         values["epoch"] = round(self.step / len(self.batches), 3)
         if not np.isfinite(values["loss_clean"]):
             raise UnmaskError(self.out, f"the loss is not finite at step {self.step}: lower optimiser.lr")
@@ -231,12 +165,12 @@ class _Run:
         self.log.advance(self.step, f"{status}  {speed:.0f} img/s")
 
     def _validate(self) -> None:
-        odds = self.validation.log_odds(self.shipped, self.device)
+        odds = self.validation.log_odds(self.players.shipped, self.device)
         auc = float(roc_auc_score(self.validation.fake, odds))
         if auc > self.best["auc"]:
             self.best = {"step": self.step, "auc": auc}
             if self.rank == 0:
-                save_checkpoint(self.out / BEST, {**self.best, "state": self.shipped.detector_state()})
+                save_checkpoint(self.out / BEST, {**self.best, "state": self.players.shipped.detector_state()})
         self.log.write("validation", self.step, {"auc": auc, "best_auc": self.best["auc"]})
         self.log.say(f"step {self.step}: validation AUC {auc:.4f} (best {self.best['auc']:.4f} at {self.best['step']})")
 
@@ -247,7 +181,7 @@ class _Run:
             "validation_auc": round(self.best["auc"], 5),
             "processes": self.world,
             "device": str(self.device),
-            "precision": self.precision,
+            "precision": self.players.precision,
             "machine": platform.processor() or platform.machine(),
             "torch": str(torch.__version__),
             "rows": len(self.table),
@@ -261,12 +195,8 @@ class _Run:
             "best": self.best,
             "plan": self.plan,
             "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
-            "classifier": self.classifier.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            **self.players.state(),
         }
-        for name in ("adversary", "adversary_optimiser", "average"):
-            if getattr(self, name) is not None:
-                content[name] = getattr(self, name).state_dict()
         save_checkpoint(self.out / CHECKPOINT, content)
 
     def _restore(self, content: dict[str, Any]) -> None:
@@ -274,26 +204,24 @@ class _Run:
         changed = [name for name in now if was.get(name) != now[name]]
         if changed:
             raise UnmaskError(self.out / CHECKPOINT, f"was written by another recipe: {', '.join(changed)} differ")
-        for name in ("classifier", "optimiser", "adversary", "adversary_optimiser", "average"):
-            if getattr(self, name) is not None:
-                getattr(self, name).load_state_dict(content[name])
+        self.players.restore(content)
         self.step, self.best, self.plan = int(content["step"]), dict(content["best"]), list(content["plan"])
 
     def _description(self) -> str:
         game = self.recipe.game
         parts = [
             f"{self.recipe.model.backbone} at {self.recipe.data.size} px",
-            f"{self.device} {self.precision}",
+            f"{self.device} {self.players.precision}",
         ]
         parts += [f"{self.world} processes"] if self.world > 1 else []
         parts += [
             f"{len(self.table)} rows, {len(self.batches)} steps an epoch",
             f"adversary {self.recipe.adversary.name}",
         ]
-        if self.adversary is not None:
+        if self.players.adversary is not None:
             parts += [f"{game.play}, {game.adversarial}, lambda {game.weight:g}"]
-            if self.adversary.learns:
-                count = sum(parameter.numel() for parameter in self.adversary.parameters())
+            if self.players.adversary.learns:
+                count = sum(parameter.numel() for parameter in self.players.adversary.parameters())
                 parts += [f"{count:,} adversary parameters"]
         return "; ".join(parts)
 
@@ -307,23 +235,3 @@ def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
     for section, key in (("data", "crop"), ("data", "workers"), ("run", "checkpoint_minutes"), ("run", "steps")):
         kept.get(section, {}).pop(key, None)
     return kept
-
-
-def _optimiser(classifier: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or RAdam with decoupled decay; norms and biases are not decayed."""
-    config = recipe.optimiser
-    decayed = [p for p in classifier.parameters() if p.ndim > 1]
-    others = [p for p in classifier.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if config.name == "radam":
-        return torch.optim.RAdam(groups, config.lr, decoupled_weight_decay=True)
-    return torch.optim.AdamW(groups, config.lr, fused=True)
-
-
-def _precision(wanted: str, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"

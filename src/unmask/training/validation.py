@@ -22,7 +22,6 @@ class Validation:
 
     Attributes:
         fake: (N,) bool labels of the readable rows, on every rank.
-        keys: (N,) str video of each row.
 
     Raises:
         UnmaskError: one class only: nothing can be chosen by such a table.
@@ -38,7 +37,7 @@ class Validation:
         self._readable = gather(mine, rank, world, len(table))
         self._mine = mine
         self._images = [image for image in images if image is not None]
-        self.fake, self.keys = table.fake[self._readable], table.video_key()[self._readable]
+        self.fake = table.fake[self._readable]
 
     @torch.inference_mode()
     def log_odds(self, classifier: Classifier, device: torch.device, batch_size: int = 64) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""The two players of a run with all that moves with them: optimisers, averaged weights, and their state on disk."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unmask.errors import UnmaskError
+from unmask.game.adversaries import build_adversary
+from unmask.game.classifier import Classifier, build_classifier
+from unmask.game.round import Game, RoundResult
+from unmask.training import processes
+from unmask.training.recipe import OptimiserConfig, Recipe
+
+
+class Players:
+    """Classifier and adversary of a recipe, the same on every rank.
+
+    Attributes:
+        classifier, adversary: the players; no adversary in plain training.
+        precision: ``float32`` or ``bfloat16``, what forward passes run in.
+
+    Raises:
+        UnmaskError: backbone, weights, adversary or game cannot be had as the recipe says.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        model, self._config = recipe.model, recipe.optimiser
+        torch.manual_seed(recipe.run.seed)
+        classifier = build_classifier(
+            model.backbone,
+            recipe.data.classes,
+            pretrained=model.pretrained,
+            dropout=model.dropout,
+            drop_path=model.drop_path,
+            auxiliary_norm=model.auxiliary_norm,
+            process_norm=model.process_norm,
+        )
+        self.classifier = classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)
+        processes.same_start(self.classifier)
+        self._optimiser = _optimiser(self.classifier, self._config)
+        self._adversary_optimiser = None
+        if self.adversary is not None:
+            processes.same_start(self.adversary.to(device))
+            if self.adversary.learns:
+                parameters = self.adversary.parameters()
+                self._adversary_optimiser = torch.optim.Adam(parameters, self._config.adversary_lr, (0.5, 0.99))
+        self._average = AveragedModel(self.classifier, use_buffers=True) if self._config.ema else None
+        self.precision = _precision(recipe.run.precision, device)
+        narrow = self.precision == "bfloat16"
+        try:
+            self.game = Game(
+                self.classifier,
+                self.adversary,
+                self._optimiser,
+                self._adversary_optimiser,
+                recipe.game,
+                synchronise=processes.average_gradients,
+                autocast=lambda: torch.autocast(device.type, torch.bfloat16) if narrow else nullcontext(),
+            )
+        except ValueError as error:
+            raise UnmaskError(f"adversary {recipe.adversary.name!r}", str(error)) from error
+
+    @property
+    def shipped(self) -> Classifier:
+        """The weights that are validated and shipped: the running average where there is one."""
+        chosen = self.classifier if self._average is None else self._average.module
+        assert isinstance(chosen, Classifier)
+        return chosen
+
+    @property
+    def lr(self) -> float:
+        """The classifier's learning rate in the last round."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def play(self, images: Tensor, labels: Tensor, step: int, share: float) -> RoundResult:
+        """One round at a share, in [0, 1], of the base learning rates; ``step`` counts the rounds before it."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._config.lr * share
+        if self._adversary_optimiser is not None:
+            for group in self._adversary_optimiser.param_groups:
+                group["lr"] = self._config.adversary_lr * share
+        result = self.game.play(images, labels)
+        if self._average is not None:
+            # A short memory at first, so that early validation does not look at the initial weights.
+            decay = min(self._config.ema, (1 + step) / (10 + step))
+            self._average.multi_avg_fn = get_ema_multi_avg_fn(decay)
+            self._average.update_parameters(self.classifier)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Everything that has to be stored: a dictionary of state dictionaries."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take up what :meth:`state` gave."""
+        for name, part in self._parts().items():
+            part.load_state_dict(content[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {
+            "classifier": self.classifier,
+            "optimiser": self._optimiser,
+            "adversary": self.adversary,
+            "adversary_optimiser": self._adversary_optimiser,
+            "average": self._average,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """AdamW or RAdam with decoupled decay; norms and biases are not decayed."""
+    decayed = [p for p in classifier.parameters() if p.ndim > 1]
+    others = [p for p in classifier.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if config.name == "radam":
+        return torch.optim.RAdam(groups, config.lr, decoupled_weight_decay=True)
+    return torch.optim.AdamW(groups, config.lr, fused=True)
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
