@@ -34,7 +34,9 @@ from unmask.game.blur_cpu_loops import (
     lay_image,
     lay_sigma,
     pair_slopes,
+    pair_slopes_3x3,
     pair_weights,
+    pair_weights_3x3,
     read,
     weigh,
     weigh_3x3,
@@ -90,8 +92,11 @@ def blur_rows(
         i = min(start, last - step)  # the last tile may overlap the one before it
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         negative |= lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        axis_powers(spread, power, work, inverse)
-        pair_weights(power, inverse, weights)
+        if radius == 1:
+            pair_weights_3x3(spread, weights)
+        else:
+            axis_powers(spread, power, work, inverse)
+            pair_weights(power, inverse, weights)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]
             lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
@@ -144,8 +149,11 @@ def sigma_gradient_rows(
         i = min(start, last - step)
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        axis_powers(spread, power, work, inverse)
-        pair_slopes(spread, power, inverse, work, weights)
+        if radius == 1:
+            pair_slopes_3x3(spread, weights)
+        else:
+            axis_powers(spread, power, work, inverse)
+            pair_slopes(spread, power, inverse, work, weights)
         total[:] = total.dtype.type(0)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]

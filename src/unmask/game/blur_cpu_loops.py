@@ -252,6 +252,41 @@ def pair_slopes(sigma: Array, power: Array, inverse: Array, work: Array, weights
                     row[j] = (p_u[j] * p_v[j]) * scale[j] * (squares - mean[j])
 
 
+# For kernel_size 3, the usual one, there are loops that keep everything between input and output in registers.
+
+
+@compiled
+def pair_weights_3x3(sigma: Array, weights: Array) -> None:
+    """`pair_weights` straight from sigma (n)."""
+    one = sigma.dtype.type(1)
+    minus_half = sigma.dtype.type(-0.5)
+    side, corner = weights[0], weights[1]
+    for j in range(sigma.size):
+        t = exponential(minus_half / (sigma[j] * sigma[j]))
+        inverse = one / (one + (t + t))
+        side[j] = t * (inverse * inverse)
+        corner[j] = t * side[j]
+
+
+@compiled
+def pair_slopes_3x3(sigma: Array, weights: Array) -> None:
+    """`pair_slopes` straight from sigma (n)."""
+    zero = sigma.dtype.type(0)
+    one = sigma.dtype.type(1)
+    minus_half = sigma.dtype.type(-0.5)
+    side, corner = weights[0], weights[1]
+    for j in range(sigma.size):
+        reciprocal = one / sigma[j]
+        precision = reciprocal * reciprocal
+        t = exponential(minus_half * precision)
+        inverse = one / (one + (t + t))
+        a = t * inverse
+        mean = (a + a) + (a + a)
+        scale = zero if t == zero else inverse * (precision * reciprocal)
+        side[j] = a * scale * (one - mean)
+        corner[j] = t * a * scale * ((one + one) - mean)
+
+
 @compiled
 def weigh_3x3(tile: Array, weights: Array, pitch: int, total: Array) -> None:
     """`weigh` for kernel_size 3, in one pass that keeps the sums in registers."""
