@@ -133,7 +133,7 @@ def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, 
         "import sys\nfrom unmask.training import read_recipe, train\n"
         "train(read_recipe(sys.argv[1], sys.argv[3:]), sys.argv[2])\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(script), str(folder / "recipe.toml"), str(folder / "two"), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, timeout=250)

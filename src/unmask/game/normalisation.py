@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class DualBatchNorm(nn.Module):
@@ -47,7 +47,7 @@ class ProcessBatchNorm(nn.Module):
         channels = x.shape[1]
         wide = x.float()
         moments = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), wide.new_tensor([x[:, 0].numel()])])
-        moments = all_reduce(moments)
+        moments = _SumOverProcesses.apply(moments)
         count = moments[-1]
         mean = moments[:channels] / count
         variance = moments[channels:-1] / count - mean.square()
@@ -65,6 +65,22 @@ class ProcessBatchNorm(nn.Module):
         if drop is not None:
             out = drop(out)
         return act(out) if act is not None else out
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; each process's loss depends on every process's tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        total = local.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 def replace_batch_norms(module: nn.Module, wrapper: type[DualBatchNorm] | type[ProcessBatchNorm]) -> int:
