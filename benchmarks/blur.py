@@ -180,6 +180,11 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def disturbed() -> bool:
+    """Whether other work keeps this machine busy, so that the figures are no measure of it."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.25 * (os.cpu_count() or 1)
+
+
 def read_lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
@@ -192,6 +197,7 @@ def benchmark(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "ratios_are_of": "the fastest repeats; in processor_ratios of the least processor time",
         "shape": shape,
         "machine": machine(device),
+        "disturbed": disturbed(),
         "times": {},
         "ratios": {},
         "processor_ratios": {},
@@ -233,6 +239,8 @@ def benchmark(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         result["start_up_seconds"] = start_up()
         console.print("first call, seconds:", result["start_up_seconds"])
     console.print("ratios:", result["ratios"])
+    if result["disturbed"]:
+        console.print("Other work kept this machine busy: these figures are not for quoting.", style="bold red")
     return result
 
 
