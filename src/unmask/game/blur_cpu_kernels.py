@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from unmask.game import blur_cpu_loops
+from unmask.game import blur_cpu_loops, blur_cpu_numbers
 from unmask.game.blur_cpu_loops import (
     OPTIONS,
     Array,
@@ -50,7 +50,8 @@ TILE = 3_072
 def compiled(function: Callable) -> Callable:
     """Compile at first use and cache on disk: beside this file, else in the user's cache, else not at all."""
     # Numba renews what it cached when this file changes, but does not see the loops it calls: the name tells.
-    function.__qualname__ += f"_{zlib.crc32(Path(blur_cpu_loops.__file__).read_bytes()):08x}"
+    called = b"".join(Path(module.__file__).read_bytes() for module in (blur_cpu_loops, blur_cpu_numbers))
+    function.__qualname__ += f"_{zlib.crc32(called):08x}"
     try:
         return njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # no folder can be written to

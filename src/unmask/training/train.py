@@ -21,6 +21,7 @@ from unmask.game.round import RoundResult
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.export import export_detector, stored_weights
+from unmask.training.memory import keep_freed_memory
 from unmask.training.players import Players
 from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
@@ -47,6 +48,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False) -> Path:
         UnmaskError: the recipe, a table or the checkpoint cannot be used; the message says which and why.
     """
     device, rank, world = processes.start(recipe.run.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     try:
         return _Run(recipe, Path(out), device, rank, world, resume).go()
     finally:
