@@ -50,7 +50,7 @@ TILE = 3_072
 def compiled(function: Callable) -> Callable:
     """Compile at first use and cache on disk: beside this file, else in the user's cache, else not at all."""
     # Numba renews what it cached when this file changes, but does not see the loops it calls: the name tells.
-    called = b"".join(Path(module.__file__).read_bytes() for module in (blur_cpu_loops, blur_cpu_numbers))
+    called = b"".join(Path(str(module.__file__)).read_bytes() for module in (blur_cpu_loops, blur_cpu_numbers))
     function.__qualname__ += f"_{zlib.crc32(called):08x}"
     try:
         return njit(cache=True, **OPTIONS)(function)
