@@ -156,5 +156,5 @@ def test_wrong_configurations_are_refused() -> None:
     with pytest.raises(ValueError, match="needs an optimiser"):
         Game(classifier, adversary, optimiser)
     with pytest.raises(ValueError, match="simultaneous play needs an adversary that learns"):
-        Game(classifier, Noise(), optimiser)
+        Game(classifier, Noise(), optimiser, config=RoundConfig(play="simultaneous"))
     assert isinstance(adversary, nn.Module)
