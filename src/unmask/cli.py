@@ -244,7 +244,10 @@ def _train(options: argparse.Namespace) -> int:
     if options.adversary is not None:
         # The recipe's options are those of its own adversary: another one starts from its defaults.
         overrides = [f"adversary={{name={json.dumps(options.adversary)}}}", "game.play=auto", *overrides]
-    print(train(read_recipe(options.recipe, overrides), options.out, resume=options.resume))
+    folder = train(read_recipe(options.recipe, overrides), options.out, resume=options.resume)
+    # Under torchrun every process comes by here; one of them speaks.
+    if os.environ.get("RANK", "0") == "0":
+        print(folder)
     return 0
 
 
