@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m unmask.demo demo

@@ -27,6 +27,13 @@ class Calibration(TypedDict):
     offset: float
 
 
+def calibrated(log_odds: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[np.float64]:
+    """Raw log-odds of fake, any shape, to P(fake) by a calibration, float64 of the same shape."""
+    scaled = calibration["scale"] * np.asarray(log_odds, dtype=np.float64) + calibration["offset"]
+    # 1 / (1 + exp(-x)) without overflow on either side.
+    return np.exp(-np.logaddexp(0.0, -scaled))
+
+
 @dataclass(frozen=True)
 class Card:
     """Everything about a detector but its weights. ``ValueError`` if a field makes no sense.
@@ -120,10 +127,7 @@ class Card:
 
     def probability(self, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Raw log-odds of fake, any shape, to calibrated P(fake), float64 of the same shape."""
-        raw = np.asarray(log_odds, dtype=np.float64)
-        scaled = self.calibration["scale"] * raw + self.calibration["offset"]
-        # 1 / (1 + exp(-x)) without overflow on either side.
-        return np.exp(-np.logaddexp(0.0, -scaled))
+        return calibrated(log_odds, self.calibration)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with every field; :meth:`from_json` gives an equal card back."""

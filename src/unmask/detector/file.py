@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from unmask.detector.card import Card
 from unmask.errors import UnmaskError
-from unmask.writing import write_text
+from unmask.writing import replacing, write_text
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -51,7 +50,8 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
         raise UnmaskError(target / CARD, f"the card cannot be written as JSON ({error})") from error
     try:
         target.mkdir(parents=True, exist_ok=True)
-        _write_bytes(target / WEIGHTS, data)
+        with replacing(target / WEIGHTS) as file:
+            file.write(data)
     except OSError as error:
         raise UnmaskError(target, f"cannot be written: {error.strerror or error}") from error
     write_text(target / CARD, text)
@@ -131,17 +131,3 @@ def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise UnmaskError(path, f"tensor {name} holds NaN or infinity")
     return tensors
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.game.adversaries.base import Adversary, Attack, attacked
-from unmask.game.adversaries.blur_generator import GeneratorBlur
 from unmask.game.classifier import Classifier
 
 
@@ -180,7 +179,8 @@ class Game:
         return Attack(torch.where(mask, attack.images, images), played)
 
     def _barrier(self, attack: Attack, labels: Tensor) -> Tensor:
-        if not isinstance(self.adversary, GeneratorBlur) or attack.map is None or not self.adversary.guard:
+        assert self.adversary is not None
+        if attack.map is None:
             return attack.images.new_zeros(())
         chosen = {"both": labels >= 0, "real": labels == 0, "fake": labels > 0}[self.config.attacked_classes]
         return self.adversary.barrier(attack.map[chosen].float())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unmask.errors import UnmaskError
+from unmask.writing import replacing
 
 #: Format of the checkpoint; another one is refused rather than half understood.
 FORMAT = 1
@@ -16,12 +16,8 @@ FORMAT = 1
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values atomically: a kill leaves the old checkpoint or the new one, never half."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

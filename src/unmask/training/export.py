@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from unmask import __version__
-from unmask.detector import Calibration, Card, save_detector
+from unmask.detector import Calibration, Card, calibrated, save_detector
 from unmask.errors import UnmaskError
 from unmask.evaluation.calibration import choose_threshold, fit_platt
 from unmask.game.classifier import HALF
@@ -52,8 +52,7 @@ def export_detector(
     except UnmaskError as error:
         # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
         limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")
-    probability = 1 / (1 + np.exp(-(calibration["scale"] * odds + calibration["offset"])))
-    threshold, rule = choose_threshold(probability, fake)
+    threshold, rule = choose_threshold(calibrated(odds, calibration), fake)
     plain = recipe.to_dict()
     card = Card(
         backbone=model.backbone,

@@ -46,6 +46,10 @@ class Adversary(nn.Module, ABC):
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Images (B, C, H, W) in [0, 1] and labels (B,) to the attack, without measuring losses."""
 
+    def barrier(self, played: Tensor) -> Tensor:
+        """What a learning adversary is charged for the map it played, a scalar; nothing by default."""
+        return played.new_zeros(())
+
     def forward(self, images: Tensor, labels: Tensor, classifier: nn.Module, measure: bool = False) -> Attack:
         """Attack a batch.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.game.adversaries.base import Adversary, Attack
-from unmask.game.adversaries.sigma import kernel_size_for
+from unmask.game.adversaries.sigma import checked_kernel_size
 from unmask.game.blur import pixelwise_gaussian_blur
 
 
@@ -121,7 +121,7 @@ class GeneratorBlur(Adversary):
         if parametrisation == "precision" and sigma_max != 1.0:
             raise ValueError("the published precision map bounds sigma by 1 px: sigma_max must be 1")
         self.sigma_max = sigma_max
-        self.kernel_size = kernel_size or kernel_size_for(sigma_max)
+        self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
         self.parametrisation = parametrisation
         self.guard = guard
         names = {"two": ("real", "fake")}.get(generators, (generators,))
@@ -154,13 +154,13 @@ class GeneratorBlur(Adversary):
         sigma = self.sigma(images, labels)
         return Attack(pixelwise_gaussian_blur(images, sigma, self.kernel_size), sigma)
 
-    def barrier(self, sigma: Tensor) -> Tensor:
+    def barrier(self, played: Tensor) -> Tensor:
         """The guard against collapse, a scalar: 0 for sigma at half its bound, growing without limit at both bounds.
 
         -mean log(4 p (1 - p)) with p = sigma / sigma_max. The classifier's loss alone pulls the map to "no blur"
         (where the classifier fits the blurred fakes best, early on) or to the bound; both end the game.
         """
-        share = (sigma / self.sigma_max).clamp(1e-4, 1 - 1e-4)
+        share = (played / self.sigma_max).clamp(1e-4, 1 - 1e-4)
         return -self.guard * torch.log(4 * share * (1 - share)).mean()
 
     def _bounded(self, output: Tensor) -> Tensor:
