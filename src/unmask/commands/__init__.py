@@ -1,0 +1,8 @@
+"""One module a command: ``add`` says what it takes, ``run`` does it and returns the exit code.
+
+Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
+"""
+
+from unmask.commands import detect, evaluate, train
+
+COMMANDS = (detect, evaluate, train)
