@@ -85,7 +85,7 @@ def test_missing_values_are_filled_like_missing_columns(tmp_path: Path) -> None:
         ),
         (
             lambda path: pq.write_table(pa.table({"image": [1], "label": ["real"]}), path),
-            "holds int64, not bytes",
+            "holds int64, expected binary",
         ),
     ],
 )

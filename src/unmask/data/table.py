@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from unmask.data.writer import SCHEMA
 from unmask.errors import UnmaskError
 
 #: Columns a table must have, and what each one says.
@@ -44,7 +46,7 @@ class FaceTable:
     source: np.ndarray
     component: np.ndarray
     frame: np.ndarray
-    _images: pa.ChunkedArray
+    _table: pa.Table
     _names: tuple[str, ...]
     _ends: np.ndarray
 
@@ -79,7 +81,7 @@ class FaceTable:
             source=text("source"),
             component=text("component"),
             frame=np.asarray(table.column("frame").to_numpy(), dtype=np.int64),
-            _images=table.column("image"),
+            _table=table,
             _names=tuple(str(file) for file in files),
             _ends=np.cumsum([part.num_rows for part in parts]),
         )
@@ -95,7 +97,7 @@ class FaceTable:
 
     def encoded(self, row: int) -> bytes:
         """The image bytes of one row as they are in the file."""
-        return self._images[row].as_py() or b""
+        return self._table.column("image")[row].as_py() or b""
 
     def image(self, row: int) -> np.ndarray:
         """The decoded image of one row, uint8 (H, W, 3), RGB.
@@ -108,6 +110,11 @@ class FaceTable:
                 return np.asarray(image.convert("RGB"))
         except Exception as error:
             raise UnmaskError(self.where(row), f"cannot decode the image ({error})") from error
+
+    def row(self, row: int) -> dict[str, Any]:
+        """One row with every column of :data:`~unmask.data.writer.SCHEMA` that is not null, as it can be written."""
+        values = {name: self._table.column(name)[row].as_py() for name in self._table.column_names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def video_key(self) -> np.ndarray:
         """(N,) str: data set, manipulation, quality and clip. Two manipulations of a clip are two videos."""
@@ -140,8 +147,6 @@ def _read_file(path: Path, split: str | None) -> pa.Table:
     for name, meaning in REQUIRED.items():
         if name not in table.column_names:
             raise UnmaskError(path, f"column '{name}' is missing ({meaning})")
-    if not pa.types.is_binary(table.schema.field("image").type):
-        table = _cast(path, table, "image", pa.binary())
     labels = table.column("label").to_pylist()
     odd = next((row for row, label in enumerate(labels) if label not in ("real", "fake")), None)
     if odd is not None:
@@ -158,7 +163,7 @@ def _read_file(path: Path, split: str | None) -> pa.Table:
     video = column("video", [f"{path.stem}/{row}" for row in range(rows)])
     source = column("source", video.to_pylist())
     columns = {
-        "image": table.column("image"),
+        "image": _cast(path, table, SCHEMA.field("image")),
         "label": table.column("label").cast(pa.string()),
         "method": column("method", ["real" if label == "real" else "fake" for label in labels]),
         "dataset": column("dataset", [path.stem] * rows),
@@ -169,14 +174,19 @@ def _read_file(path: Path, split: str | None) -> pa.Table:
         "component": column("component", source.to_pylist()),
         "frame": column("frame", [0] * rows),
     }
+    for field in SCHEMA:
+        if field.name not in columns:
+            there = field.name in table.column_names
+            columns[field.name] = _cast(path, table, field) if there else pa.nulls(rows, field.type)
     table = pa.table(columns)
     if split is not None:
         table = table.filter(pc.equal(table.column("split"), split))
     return table
 
 
-def _cast(path: Path, table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+def _cast(path: Path, table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     try:
-        return table.set_column(table.column_names.index(name), name, table.column(name).cast(kind))
+        return table.column(field.name).cast(field.type)
     except pa.ArrowException as error:
-        raise UnmaskError(path, f"column '{name}' holds {table.schema.field(name).type}, not bytes") from error
+        held = table.schema.field(field.name).type
+        raise UnmaskError(path, f"column '{field.name}' holds {held}, expected {field.type}") from error
