@@ -7,7 +7,8 @@ import json
 import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, count, progress
+from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.errors import UnmaskError
 
 
 def add(commands: Any) -> None:
@@ -17,8 +18,8 @@ def add(commands: Any) -> None:
         description="AUC, AP, EER, accuracy and more on face tables (Parquet), with 95 % intervals.",
         epilog="Exit code: 0 all tables measured, 1 some could not be, 2 usage or bad detector.",
     )
-    evaluate.add_argument("detector", metavar="DETECTOR", help="folder of a detector, or `default`")
-    evaluate.add_argument("tables", nargs="+", metavar="DATA", help="Parquet file, or a folder of them")
+    evaluate.add_argument("detector", nargs="?", metavar="DETECTOR", help="folder of a detector, or `default`")
+    evaluate.add_argument("tables", nargs="*", metavar="DATA", help="Parquet file, or a folder of them")
     evaluate.add_argument("--split", metavar="S", help="only rows of this split")
     evaluate.add_argument("--json", metavar="FILE", help="write a list with one object a table")
     evaluate.add_argument(
@@ -29,10 +30,22 @@ def add(commands: Any) -> None:
         action="store_true",
         help="find the face in every image and crop it by the detector's recipe",
     )
+    protocols = evaluate.add_argument_group(
+        "protocols", "Instead of DETECTOR and DATA: train every method alike, test on what none has seen, compare."
+    )
+    protocols.add_argument("--protocol", metavar="FILE.toml", help="who trains on what, and is tested on what")
+    protocols.add_argument("--data", metavar="DIR", help="folder of the face tables that the protocol names")
+    protocols.add_argument("--out", metavar="DIR", help="the comparison's folder; what is done there is not done again")
+    protocols.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings side by side")
+    protocols.add_argument("--summary-only", action="store_true", help="no training: only sum up the finished runs")
     evaluate.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.protocol is not None:
+        return _protocol(options)
+    if options.detector is None or not options.tables:
+        raise UnmaskError("evaluate", "needs a DETECTOR and DATA, or --protocol")
     from unmask.writing import check_writable, write_text
 
     if options.json is not None:
@@ -59,3 +72,32 @@ def run(options: argparse.Namespace) -> int:
     for error in evaluation.errors:
         complain(error)
     return FAILED if evaluation.errors else 0
+
+
+def _protocol(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    if options.detector is not None or options.data is None or options.out is None:
+        raise UnmaskError("--protocol", "needs --data and --out, and takes neither DETECTOR nor DATA")
+
+    from rich.console import Console
+
+    from unmask.protocols import evidence, measure, read_protocol, run_protocol, summarise
+    from unmask.protocols.render import render
+    from unmask.protocols.scoring import Tests
+    from unmask.writing import check_writable, write_text
+
+    if options.json is not None:
+        check_writable(options.json)
+    out = Path(options.out)
+    if options.summary_only:
+        protocol = read_protocol(options.protocol)
+    else:
+        protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs)
+    tests = Tests(protocol, Path(options.data), out / "cache")
+    summary = summarise(protocol, measure(protocol, tests, out, options.bootstrap))
+    if protocol.best:
+        summary["evidence"] = evidence(summary)
+    write_text(options.json or out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    Console(width=None if sys.stdout.isatty() else 200).print(render(summary))
+    return 0

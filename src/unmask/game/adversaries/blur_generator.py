@@ -12,6 +12,9 @@ from unmask.game.adversaries.base import Adversary, Attack
 from unmask.game.adversaries.sigma import checked_kernel_size
 from unmask.game.blur import pixelwise_gaussian_blur
 
+#: Levels at which the played sigma is described: evenly spaced, as :class:`RandomBlur` takes its distribution.
+SIGMA_LEVELS = tuple(round(0.05 * level, 2) for level in range(21))
+
 
 class LightGenerator(nn.Module):
     """Predicts a map of logits at a quarter of the resolution: about 24,000 parameters at width 32.
@@ -184,8 +187,11 @@ def _start_at(generator: nn.Module, share: float, spread: float) -> None:
 
 
 def describe_sigma(sigma: Tensor, labels: Tensor) -> dict[str, dict[str, float]]:
-    """Mean, spread and quantiles of sigma, px, for reals and fakes: what shows a collapse or a label given away."""
-    levels = (0.05, 0.5, 0.95)
+    """Mean, spread and quantiles of sigma, px, for reals and fakes: what shows a collapse or a label given away.
+
+    The quantiles ``q00`` to ``q100`` are also what a random control of equal strength draws from.
+    """
+    levels = SIGMA_LEVELS
     report = {}
     for name, rows in (("real", labels == 0), ("fake", labels > 0)):
         values = sigma[rows].detach().float().flatten()

@@ -1,0 +1,226 @@
+"""What a protocol is: who trains on what, who is tested on what, with which seeds; one TOML file.
+
+Scopes of a test cell, named after Celeb-DF++ (arXiv 2507.18015), for a run trained on one manipulation at one quality:
+
+    in-domain   the manipulation it was trained on, at the training quality, of the training data set
+    Q           the same manipulation at a quality never trained on
+    GF          a manipulation never trained on, at the training quality
+    GFQ         a manipulation and a quality never trained on
+    GFD         another data set, whatever the manipulation and quality
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from unmask.errors import UnmaskError
+from unmask.training.recipe import Recipe, build, read_recipe
+
+Scope = Literal["in-domain", "Q", "GF", "GFQ", "GFD"]
+SCOPES: tuple[Scope, ...] = ("in-domain", "Q", "GF", "GFQ", "GFD")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to train. ``set`` holds ``section.key=value`` strings, as ``unmask train --set`` takes them.
+
+    Attributes:
+        name: what tables call it.
+        role: ``plain``, the baseline of every gain; ``control``; ``game``; or ``other``.
+        matched: the name of a blur game whose sigma this control draws from, run for run (same training, same seed).
+        match: ``apart`` draws reals and fakes from their own distributions, ``pooled`` from one.
+        control: the name of the control of equal strength that this game is held against.
+    """
+
+    name: str
+    role: Literal["plain", "control", "game", "other"]
+    set: tuple[str, ...] = ()
+    matched: str = ""
+    match: Literal["apart", "pooled"] = "apart"
+    control: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What runs are trained on: one run for each manipulation, method and seed.
+
+    Attributes:
+        manipulations: each takes its turn.
+        tables, validation: face tables below the data folder; ``{manipulation}`` stands for the one whose turn it is.
+        dataset, quality: what the tables hold, so that a test cell knows what is unseen.
+    """
+
+    manipulations: tuple[str, ...]
+    tables: tuple[str, ...]
+    validation: tuple[str, ...]
+    dataset: str
+    quality: str = "source"
+
+    def __post_init__(self) -> None:
+        if not self.manipulations or not self.tables or not self.validation:
+            raise ValueError("training: manipulations, tables and validation must each name something")
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What runs are tested on: every manipulation at every quality, against the reals at the same quality.
+
+    Attributes:
+        dataset: its name; another one than that of the training makes every cell GFD.
+        tables: a face table below the data folder, with ``{manipulation}`` and ``{quality}``; fakes where the
+            manipulation is named, reals where it is ``real``.
+        real: what stands for ``{manipulation}`` in the name of the table of reals.
+    """
+
+    __test__ = False  # pytest takes a class of this name for a test
+
+    dataset: str
+    manipulations: tuple[str, ...]
+    qualities: tuple[str, ...]
+    tables: str
+    real: str = "real"
+
+    def __post_init__(self) -> None:
+        if not self.manipulations or not self.qualities:
+            raise ValueError(f"tests of {self.dataset!r}: manipulations and qualities must each name something")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One test: fakes of one manipulation against the reals, at one quality."""
+
+    dataset: str
+    manipulation: str
+    quality: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}/{self.manipulation}/{self.quality}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: what it is called is also its folder."""
+
+    manipulation: str
+    method: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.manipulation}/{self.method}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A whole comparison.
+
+    Attributes:
+        name: of the comparison.
+        recipe: the recipe all methods share, a path relative to the protocol file.
+        seeds: every method is trained once from each.
+        claim: what the numbers may be used for: ``choose`` (validation data only) or ``report``.
+        set: overrides for all methods, before their own.
+        best: the game that the claim is made for, chosen before the first test score.
+    """
+
+    name: str
+    recipe: str
+    seeds: tuple[int, ...]
+    training: Training
+    tests: tuple[TestSet, ...]
+    methods: tuple[Method, ...]
+    claim: Literal["choose", "report"] = "report"
+    set: tuple[str, ...] = ()
+    best: str = ""
+    folder: str = field(default=".")
+
+    def __post_init__(self) -> None:
+        if not self.seeds or not self.tests or not self.methods:
+            raise ValueError("seeds, tests and methods must each name something")
+        names = [method.name for method in self.methods]
+        if len(set(names)) != len(names):
+            raise ValueError("a method is named twice")
+        if sum(method.role == "plain" for method in self.methods) != 1:
+            raise ValueError("exactly one method has the role 'plain': every gain is measured against it")
+        for method in self.methods:
+            for other in filter(None, (method.matched, method.control)):
+                if other not in names:
+                    raise ValueError(f"method {method.name!r} refers to {other!r}, which is not there")
+        if self.best and (self.best not in names or not self.method(self.best).control):
+            raise ValueError(f"best = {self.best!r} must name a method that names its control")
+
+    def runs(self) -> list[Run]:
+        """Every run, seed by seed, so that a comparison stopped half-way is complete for the first seeds."""
+        return [
+            Run(manipulation, method.name, seed)
+            for seed in self.seeds
+            for manipulation in self.training.manipulations
+            for method in self.methods
+        ]
+
+    def method(self, name: str) -> Method:
+        return next(method for method in self.methods if method.name == name)
+
+    @property
+    def plain(self) -> Method:
+        return next(method for method in self.methods if method.role == "plain")
+
+    def cells(self) -> Iterator[Cell]:
+        """Every test cell, in the order of the file."""
+        for test in self.tests:
+            for manipulation in test.manipulations:
+                for quality in test.qualities:
+                    yield Cell(test.dataset, manipulation, quality)
+
+    def scope(self, run: Run, cell: Cell) -> Scope:
+        """What a cell says about a run, see the head of this file."""
+        if cell.dataset != self.training.dataset:
+            return "GFD"
+        if cell.manipulation == run.manipulation:
+            return "in-domain" if cell.quality == self.training.quality else "Q"
+        return "GF" if cell.quality == self.training.quality else "GFQ"
+
+    def recipe_of(self, run: Run, data: Path, extra: Sequence[str] = ()) -> Recipe:
+        """The recipe of one run, with its tables below ``data``."""
+
+        def tables(patterns: Sequence[str]) -> str:
+            paths = [data / pattern.format(manipulation=run.manipulation) for pattern in patterns]
+            return "[" + ", ".join(f"'{path}'" for path in paths) + "]"
+
+        training = self.training
+        overrides = [
+            f"data.train={tables(training.tables)}",
+            f"data.validation={tables(training.validation)}",
+            f"run.seed={run.seed}",
+            *self.set,
+            *self.method(run.method).set,
+            *extra,
+        ]
+        return read_recipe(Path(self.folder) / self.recipe, overrides)
+
+
+def read_protocol(path: str | Path) -> Protocol:
+    """Read a protocol file.
+
+    Raises:
+        UnmaskError: it cannot be read, or a key or value does not fit; the message names it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UnmaskError(path, f"cannot read this protocol ({error})") from error
+    if "folder" in content:
+        raise UnmaskError(path, "unknown key 'folder'")
+    try:
+        protocol = build(Protocol, {**content, "folder": str(Path(path).parent)}, str(path))
+    except TypeError as error:  # a field without a default is missing
+        raise UnmaskError(path, str(error).replace("Protocol.__init__() ", "")) from error
+    for method in protocol.methods:  # a mistyped override is found now, not after hours
+        protocol.recipe_of(Run(protocol.training.manipulations[0], method.name, protocol.seeds[0]), Path())
+    return protocol

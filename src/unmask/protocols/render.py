@@ -1,0 +1,43 @@
+"""The table of a comparison in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from unmask.protocols.protocol import SCOPES
+
+
+def render(summary: Mapping[str, Any]) -> Table:
+    """Methods down, scopes across: mean AUC in points, ± its standard deviation over seeds, and gains over plain."""
+    scopes = [scope for scope in SCOPES if any(scope in each for each in summary["methods"].values())]
+    title = f"{summary['protocol']}: {summary['finished']} of {summary['planned']} runs; AUC, gain over plain"
+    table = Table(title=title, title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for scope in scopes:
+        table.add_column(scope, justify="right")
+        table.add_column("gain", justify="right")
+    table.add_column("img/s", justify="right")
+    for name, method in summary["methods"].items():
+        row = [name]
+        for scope in scopes:
+            row += [_value(method.get(scope)), _gain(summary["gains"].get(name, {}).get(scope))]
+        speed = method["images_per_second"]
+        table.add_row(*row, "" if speed is None else f"{speed:.1f}")
+    return table
+
+
+def _value(spread: Mapping[str, Any] | None) -> str:
+    if spread is None:
+        return ""
+    return f"{spread['mean']:.1f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.1f}")
+
+
+def _gain(gains: Mapping[str, Any] | None) -> str:
+    over = None if gains is None else gains["over_plain"]
+    if over is None:
+        return ""
+    interval = "" if over["low"] is None else f" [{over['low']:+.1f}, {over['high']:+.1f}]"
+    return f"{over['mean']:+.1f}{interval}"

@@ -1,0 +1,171 @@
+"""Runs a protocol: every training that is not done yet, in as many processes as asked for, from wherever it stopped.
+
+Nothing is scheduled centrally. Each process walks over the list of runs and takes the first that is neither done nor
+taken; a run is taken by locking a file in its folder, and the lock dies with the process that holds it. So a killed
+comparison goes on where it was, one more process may be started at any time, and a shared folder serves several
+machines (whose file system must support ``flock``).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+from unmask.protocols.matching import matched_overrides
+from unmask.protocols.protocol import Protocol, Run, read_protocol
+from unmask.protocols.scoring import Tests
+from unmask.writing import replacing, write_text
+
+log = logging.getLogger("unmask")
+
+RESULT = "result.json"
+SCORES = "scores.npz"
+_WAIT = 5.0
+
+
+class Runner:
+    """One process's hands on a comparison.
+
+    Args:
+        protocol: the path of the protocol file.
+        data: folder of the face tables.
+        out: folder of the comparison: a folder a run, and the cache of decoded test tables.
+        keep: also keep the checkpoints of finished runs (twice the size of the model each).
+    """
+
+    def __init__(self, protocol: str | Path, data: str | Path, out: str | Path, keep: bool = False) -> None:
+        self.protocol = read_protocol(protocol)
+        self.data, self.out, self.keep = Path(data), Path(out), keep
+        self.tests = Tests(self.protocol, self.data, self.out / "cache")
+        self.tests.check()
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def go(self, said: Callable[[str], None] = log.info) -> None:
+        """Do runs until every one is done, here or elsewhere."""
+        while True:
+            open_runs = [run for run in self.protocol.runs() if not self.done(run)]
+            if not open_runs:
+                return
+            if not any(self._try(run, said) for run in open_runs):
+                time.sleep(_WAIT)  # all that are left are taken, or wait for one that is
+
+    def done(self, run: Run) -> bool:
+        """Whether the run's result is there."""
+        return (self.out / run.name / RESULT).is_file()
+
+    def _try(self, run: Run, said: Callable[[str], None]) -> bool:
+        method = self.protocol.method(run.method)
+        waits = Run(run.manipulation, method.matched, run.seed) if method.matched else None
+        if self.done(run) or (waits is not None and not self.done(waits)):
+            return False
+        folder = self.out / run.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with _taken(folder / "lock") as mine:
+            if not mine or self.done(run):
+                return False
+            started = time.monotonic()
+            extra = [] if waits is None else matched_overrides(self.out / waits.name / "log.jsonl", method.match)
+            self._do(run, folder, extra)
+            count = sum(self.done(other) for other in self.protocol.runs())
+            minutes = (time.monotonic() - started) / 60
+            said(f"{count}/{len(self.protocol.runs())} {run.name} ({minutes:.1f} min)")
+        return True
+
+    def _do(self, run: Run, folder: Path, extra: list[str]) -> None:
+        from unmask.detector import Scorer
+        from unmask.training import train
+
+        recipe = self.protocol.recipe_of(run, self.data, extra)
+        started = time.monotonic()
+        detector = train(recipe, folder, resume=(folder / "checkpoint.pt").exists())
+        trained = time.monotonic()
+        scorer = Scorer.load(detector)
+        scores = self.tests.score(scorer)
+        with replacing(folder / SCORES) as file:
+            np.savez_compressed(file, **scores)  # type: ignore[arg-type]
+        result: dict[str, Any] = {
+            "run": run.name,
+            "manipulation": run.manipulation,
+            "method": run.method,
+            "seed": run.seed,
+            "detector": json.loads((detector / "card.json").read_text()),
+            # Of the last process that trained it: a resumed run has spent more.
+            "seconds": {"training": round(trained - started, 1), "scoring": round(time.monotonic() - trained, 1)},
+            "images_per_second": _speed(folder / "log.jsonl"),
+        }
+        write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+        if not self.keep:
+            for name in ("checkpoint.pt", "best.pt"):
+                (folder / name).unlink(missing_ok=True)
+
+
+def run_protocol(
+    protocol: str | Path, data: str | Path, out: str | Path, *, jobs: int = 1, keep: bool = False
+) -> Protocol:
+    """Do every run of a protocol that is not done yet.
+
+    Args:
+        protocol, data, out, keep: as for :class:`Runner`.
+        jobs: processes side by side, one thread each; with 1 the runs are done in this process with its threads.
+
+    Raises:
+        UnmaskError: the protocol or a table cannot be used, or a process failed; what is done stays done.
+    """
+    runner = Runner(protocol, data, out, keep)
+    if jobs <= 1:
+        runner.go()
+        return runner.protocol
+    # One thread each: on a CPU two such processes do more than one with two threads, and a run's numbers then do
+    # not depend on how many run beside it.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    code = "import sys; from unmask.protocols.runner import work; sys.exit(work(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, str(protocol), str(data), str(out), "keep" if keep else ""]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(jobs)]
+    try:
+        codes = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            process.terminate()
+    if any(codes):
+        raise UnmaskError(out, f"{sum(map(bool, codes))} of {jobs} processes failed; finished runs are kept")
+    return runner.protocol
+
+
+def work(protocol: str, data: str, out: str, keep: str) -> int:
+    """What each of the processes of :func:`run_protocol` does; the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        Runner(protocol, data, out, keep=bool(keep)).go(lambda line: print(line, file=sys.stderr, flush=True))
+    except UnmaskError as error:
+        print(f"unmask: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[bool]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _speed(path: Path) -> float | None:
+    speeds = [json.loads(line).get("images_per_second") for line in path.read_text().splitlines()]
+    known = [speed for speed in speeds if speed is not None]
+    return round(float(np.median(known)), 2) if known else None

@@ -1,0 +1,95 @@
+"""The test side of a protocol: images decoded once for all runs, raw log-odds of every row of every cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.data.table import FaceTable
+from unmask.errors import UnmaskError
+from unmask.protocols.protocol import Cell, Protocol, TestSet
+from unmask.writing import replacing
+
+if TYPE_CHECKING:
+    from unmask.detector import Scorer
+
+
+@dataclass(frozen=True)
+class Images:
+    """The rows of one table: uint8 (N, S, S, 3) on disk, mapped; (N,) labels and components."""
+
+    pixels: npt.NDArray[np.uint8]
+    component: npt.NDArray[np.str_]
+
+
+class Tests:
+    """Every table that the cells of a protocol need, each decoded and resized once, and kept in a cache folder.
+
+    Args:
+        protocol: whose tests.
+        data: the folder that the protocol's table names are relative to.
+        cache: where decoded tables are kept; processes may share it.
+    """
+
+    __test__ = False
+
+    def __init__(self, protocol: Protocol, data: Path, cache: Path) -> None:
+        self._data, self._cache = data, cache
+        self._sets = {test.dataset: test for test in protocol.tests}
+
+    def tables(self) -> dict[str, Path]:
+        """Name of the table, as scores are kept by, and its path: ``dataset/manipulation or real/quality``."""
+        return {
+            f"{test.dataset}/{kind}/{quality}": self._path(test, kind, quality)
+            for test in self._sets.values()
+            for kind in (test.real, *test.manipulations)
+            for quality in test.qualities
+        }
+
+    def of(self, cell: Cell) -> tuple[str, str]:
+        """Names of the table of reals and of fakes of a cell."""
+        real = self._sets[cell.dataset].real
+        return f"{cell.dataset}/{real}/{cell.quality}", cell.name
+
+    def check(self) -> None:
+        """Every table is there, or it is named: before hours of training, not after.
+
+        Raises:
+            UnmaskError: the first that is missing, and how many there are.
+        """
+        missing = [path for path in self.tables().values() if not path.exists()]
+        if missing:
+            more = f" ({len(missing)} of {len(self.tables())} test tables are missing)" if len(missing) > 1 else ""
+            raise UnmaskError(missing[0], f"no such file{more}")
+
+    def images(self, name: str, scorer: Scorer) -> Images:
+        """One table as the detector takes it; from the cache where its bytes have not changed since."""
+        path = self.tables()[name]
+        stat, size = path.stat(), scorer.card.input_size
+        stem = f"{name.replace('/', '__')}-{size}-{stat.st_size}-{stat.st_mtime_ns}"
+        pixels, component = self._cache / f"{stem}.npy", self._cache / f"{stem}.components.npy"
+        if not component.exists():
+            self._cache.mkdir(parents=True, exist_ok=True)
+            table = FaceTable.read(path)
+            kept = [scorer.prepare([table.image(row)])[0].cpu().numpy() for row in range(len(table))]
+            whole = np.rint(np.stack(kept).transpose(0, 2, 3, 1) * 255).astype(np.uint8)
+            # The second file is the sign that the first is there.
+            for target, array in ((pixels, whole), (component, table.component.astype(str))):
+                with replacing(target) as file:
+                    np.save(file, array)
+        return Images(np.load(pixels, mmap_mode="r"), np.load(component))
+
+    def score(self, scorer: Scorer) -> dict[str, npt.NDArray[np.float32]]:
+        """Raw log-odds of every row of every table, by the names of :meth:`tables`."""
+        return {name: scorer.log_odds(self.images(name, scorer).pixels).astype(np.float32) for name in self.tables()}
+
+    def components(self, name: str) -> npt.NDArray[np.str_]:
+        """(N,) the near-duplicate group of every row of a table: what the bootstrap draws by."""
+        return FaceTable.read(self.tables()[name]).component.astype(str)
+
+    def _path(self, test: TestSet, kind: str, quality: str) -> Path:
+        return self._data / test.tables.format(manipulation=kind, quality=quality)

@@ -1,0 +1,258 @@
+"""From the scores of all runs to a table: means, spreads, and paired gains with their intervals.
+
+The unit is a seed. For each seed a method's value in a scope is the mean AUC over the cells of that scope and over
+the trainings; a gain is the difference of two methods trained from the same seed on the same data in the same order,
+so that what the seed does to both cancels. Two intervals go with it: Student's t over the seeds, which is what a new
+seed would see; and a bootstrap that draws seeds and test sources again, which also says how much the test set's own
+smallness leaves open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from unmask.errors import UnmaskError
+from unmask.evaluation.bootstrap import resample_counts
+from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
+from unmask.protocols.runner import RESULT, SCORES
+from unmask.protocols.scoring import Tests
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished run: AUC by cell, mean AUC by scope with its resamples (B,), and what the run cost."""
+
+    run: Run
+    cells: Mapping[str, float]
+    scopes: Mapping[Scope, float]
+    resampled: Mapping[Scope, Array]
+    images_per_second: float | None
+
+
+def weighted_auc(reals: Array, fakes: Array, real_weights: Array, fake_weights: Array) -> Array:
+    """AUC under many weightings of the same rows, ties counted half.
+
+    Args:
+        reals, fakes: (m,) and (n,) scores.
+        real_weights, fake_weights: (B, m) and (B, n), >= 0.
+
+    Returns:
+        (B,), NaN where a weighting leaves a class empty.
+    """
+    # Every pair once, as a matrix: one product then serves all weightings.
+    wins = (fakes[None, :] > reals[:, None]) + 0.5 * (fakes[None, :] == reals[:, None])
+    won = np.einsum("bm,bm->b", real_weights, fake_weights @ wins.T)
+    pairs = real_weights.sum(axis=1) * fake_weights.sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+
+
+def measure(protocol: Protocol, tests: Tests, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
+    """Every finished run of a protocol, measured from the scores it left."""
+    finished = [run for run in protocol.runs() if (out / run.name / RESULT).is_file()]
+    weights = _weights(tests, resamples, seed)
+    return [_measure(protocol, tests, out, run, weights) for run in finished]
+
+
+def _weights(tests: Tests, resamples: int, seed: int) -> dict[str, Array]:
+    """(1 + B, N) of every table: all ones, then the resamples; rows of one component are drawn together everywhere."""
+    components = {name: tests.components(name) for name in tests.tables()}
+    weights = {}
+    for dataset in sorted({name.split("/")[0] for name in components}):
+        names = [name for name in components if name.split("/")[0] == dataset]
+        unique, member = np.unique(np.concatenate([components[name] for name in names]), return_inverse=True)
+        counts = resample_counts(len(unique), resamples, np.random.default_rng(seed)) if resamples else None
+        start = 0
+        for name in names:
+            mine = member[start : start + len(components[name])]
+            start += len(mine)
+            ones = np.ones((1, len(mine)))
+            weights[name] = ones if counts is None else np.concatenate([ones, counts[:, mine]])
+    return weights
+
+
+def _measure(protocol: Protocol, tests: Tests, out: Path, run: Run, weights: Mapping[str, Array]) -> Measured:
+    folder = out / run.name
+    with np.load(folder / SCORES) as scores:
+        held = {name: scores[name].astype(np.float64) for name in scores.files}
+    result = json.loads((folder / RESULT).read_text())
+    cells: dict[str, float] = {}
+    by_scope: dict[Scope, list[Array]] = {}
+    for cell in protocol.cells():
+        real, fake = tests.of(cell)
+        for name in (real, fake):
+            if name not in held or len(held[name]) != weights[name].shape[1]:
+                raise UnmaskError(folder / SCORES, f"was written for other tests: {name} differs")
+        aucs = weighted_auc(held[real], held[fake], weights[real], weights[fake])
+        cells[cell.name] = float(aucs[0])
+        by_scope.setdefault(protocol.scope(run, cell), []).append(aucs)
+    means = {scope: np.mean(aucs, axis=0) for scope, aucs in by_scope.items()}
+    return Measured(
+        run,
+        cells,
+        {scope: float(mean[0]) for scope, mean in means.items()},
+        {scope: mean[1:] for scope, mean in means.items()},
+        result["images_per_second"],
+    )
+
+
+def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> dict[str, Any]:
+    """The whole comparison as JSON: methods, gains, cells, cost. AUC and gains in points of 100.
+
+    A gain counts the pairs (training, seed) that both methods have finished; ``pairs`` says how many.
+    """
+    by_method = {method.name: [each for each in runs if each.run.method == method.name] for method in protocol.methods}
+    return {
+        "protocol": protocol.name,
+        "claim": protocol.claim,
+        "best": protocol.best,
+        "finished": len(runs),
+        "planned": len(protocol.runs()),
+        "methods": {
+            method.name: {
+                "role": method.role,
+                **{scope: _spread(by_method[method.name], scope) for scope in _scopes(by_method[method.name])},
+                "images_per_second": _median(each.images_per_second for each in by_method[method.name]),
+            }
+            for method in protocol.methods
+            if by_method[method.name]
+        },
+        "gains": {
+            method.name: _gains(protocol, method, by_method, seed)
+            for method in protocol.methods
+            if method is not protocol.plain and by_method[method.name]
+        },
+        "cells": {
+            name: {
+                manipulation: _cells([each for each in found if each.run.manipulation == manipulation])
+                for manipulation in protocol.training.manipulations
+                if any(each.run.manipulation == manipulation for each in found)
+            }
+            for name, found in by_method.items()
+            if found
+        },
+    }
+
+
+def evidence(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer in short: for GF, GFQ and GFD what the best game gains over plain and over its control.
+
+    Raises:
+        UnmaskError: the protocol makes no claim, or the runs it needs are not done.
+    """
+    best = summary["best"]
+    if not best or summary["claim"] != "report":
+        raise UnmaskError(summary["protocol"], "makes no claim: evidence needs claim = 'report' and a best game")
+    if best not in summary["gains"]:
+        raise UnmaskError(summary["protocol"], f"no run of {best!r} is finished")
+    answer = {}
+    for scope in ("GF", "GFQ", "GFD"):
+        gains = summary["gains"][best].get(scope)
+        if gains is None or gains["over_control"] is None:
+            continue
+        answer[scope] = {
+            "best_game": best,
+            "control": gains["control"],
+            "gain_over_plain": gains["over_plain"],
+            "gain_over_control": gains["over_control"],
+        }
+    return answer
+
+
+def _scopes(found: Sequence[Measured]) -> list[Scope]:
+    return [scope for scope in SCOPES if any(scope in each.scopes for each in found)]
+
+
+def _spread(found: Sequence[Measured], scope: Scope) -> dict[str, Any]:
+    """Mean over seeds of the mean over trainings, its standard deviation and t interval, in points."""
+    by_seed: dict[int, list[float]] = {}
+    for each in found:
+        by_seed.setdefault(each.run.seed, []).append(100 * each.scopes[scope])
+    values = np.asarray([np.mean(values) for values in by_seed.values()])
+    return {**_student(values), "runs": len(found)}
+
+
+def _gains(
+    protocol: Protocol, method: Method, by_method: Mapping[str, Sequence[Measured]], seed: int
+) -> dict[str, Any]:
+    found = by_method[method.name]
+    return {
+        scope: {
+            "over_plain": _paired(found, by_method[protocol.plain.name], scope, seed),
+            "control": method.control or None,
+            "over_control": _paired(found, by_method[method.control], scope, seed) if method.control else None,
+        }
+        for scope in _scopes(found)
+    }
+
+
+def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope, seed: int) -> dict[str, Any] | None:
+    other = {(each.run.manipulation, each.run.seed): each for each in theirs}
+    pairs: dict[int, list[tuple[float, Array]]] = {}
+    for each in ours:
+        match = other.get((each.run.manipulation, each.run.seed))
+        if match is not None:
+            difference = 100 * (each.scopes[scope] - match.scopes[scope])
+            resampled = 100 * (each.resampled[scope] - match.resampled[scope])
+            pairs.setdefault(each.run.seed, []).append((difference, resampled))
+    if not pairs:
+        return None
+    values = np.asarray([np.mean([difference for difference, _ in each]) for each in pairs.values()])
+    resampled = np.stack([np.mean([draws for _, draws in each], axis=0) for each in pairs.values()])
+    return {
+        **_student(values),
+        "with_sources": _both(resampled, seed),
+        "pairs": sum(map(len, pairs.values())),
+    }
+
+
+def _student(values: Array) -> dict[str, Any]:
+    """Mean, standard deviation and 95 % interval of Student's t; none of the latter two for a single seed."""
+    mean, seeds = float(values.mean()), len(values)
+    known: dict[str, Any] = {"mean": round(mean, 3), "sd": None, "low": None, "high": None, "seeds": seeds}
+    if seeds > 1:
+        sd = float(values.std(ddof=1))
+        half = float(stats.t.ppf(0.975, seeds - 1)) * sd / np.sqrt(seeds)
+        known |= {"sd": round(sd, 3), "low": round(mean - half, 3), "high": round(mean + half, 3)}
+    return known
+
+
+def _both(resampled: Array, seed: int) -> dict[str, float] | None:
+    """95 % percentile interval over drawn seeds and drawn sources; (seeds, B) differences."""
+    seeds, draws = resampled.shape
+    if draws == 0 or seeds < 2:
+        return None
+    chosen = np.random.default_rng(seed).integers(seeds, size=(seeds, draws))
+    means = np.take_along_axis(resampled, chosen, axis=0).mean(axis=0)
+    means = means[~np.isnan(means)]  # a draw of very few sources may miss a class
+    if not len(means):
+        return None
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"low": round(float(low), 3), "high": round(float(high), 3)}
+
+
+def _cells(found: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    names = found[0].cells
+    values = {name: np.asarray([100 * each.cells[name] for each in found]) for name in names}
+    return {
+        name: {
+            "mean": round(float(each.mean()), 2),
+            "sd": round(float(each.std(ddof=1)), 2) if len(each) > 1 else None,
+            "seeds": len(each),
+        }
+        for name, each in values.items()
+    }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.median(known)), 2) if known else None

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from unmask.errors import UnmaskError
+from unmask.protocols import read_protocol
+from unmask.protocols.protocol import Cell, Run
+
+
+def test_every_manipulation_takes_its_turn_with_every_method_and_seed(small: Path) -> None:
+    runs = read_protocol(small).runs()
+    assert len(runs) == len({run.name for run in runs}) == 2 * 2 * 3
+    assert [run.seed for run in runs] == [0] * 6 + [1] * 6
+
+
+def test_scopes_say_what_a_run_has_not_seen(small: Path) -> None:
+    protocol = read_protocol(small)
+    run = Run("A", "plain", 0)
+    assert {cell.name: protocol.scope(run, cell) for cell in protocol.cells()} == {
+        "here/A/source": "in-domain",
+        "here/A/low": "Q",
+        "here/B/source": "GF",
+        "here/B/low": "GFQ",
+        "elsewhere/C/source": "GFD",
+    }
+    assert protocol.scope(Run("C", "plain", 0), Cell("elsewhere", "C", "source")) == "GFD"
+
+
+def test_methods_differ_in_nothing_but_their_own_overrides(small: Path) -> None:
+    protocol = read_protocol(small)
+    plain, game = (protocol.recipe_of(Run("B", name, 1), Path("/data"), ()).to_dict() for name in ("plain", "game"))
+    assert {key for key in plain if plain[key] != game[key]} == {"adversary"}
+    assert plain["data"]["train"] == ("/data/train/real.parquet", "/data/train/B.parquet")
+    assert plain["run"]["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('role = "plain"', 'role = "game"', "exactly one method has the role 'plain'"),
+        ('matched = "game"', 'matched = "gone"', "refers to 'gone'"),
+        ('best = "game"', 'best = "plain"', "must name a method that names its control"),
+        ('name = "matched"', 'name = "game"', "named twice"),
+        ("seeds = [0, 1]", "seeds = []", "must each name something"),
+        ("seeds = [0, 1]", "seeds = [0, 1", "cannot read this protocol"),
+        ("width=8", "width=8}}", "adversary: expected a section"),
+        ('adversary={name="plain"}', "adversaries={}", "unknown key 'adversaries'"),
+        ('dataset = "here"\n\n[[tests]]', "[[tests]]", "dataset"),
+        ('recipe = "recipe.toml"', 'recipe = "none.toml"', "none.toml: cannot read this recipe"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_said_at_once(small: Path, old: str, new: str, message: str) -> None:
+    text = small.read_text()
+    assert old in text
+    small.write_text(text.replace(old, new, 1))
+    with pytest.raises(UnmaskError, match=message):
+        read_protocol(small)
+
+
+def test_the_committed_protocols_can_be_read() -> None:
+    folder = Path(__file__).parents[2] / "recipes" / "protocols"
+    for path in sorted(folder.glob("*.toml")):
+        protocol = read_protocol(path)
+        by_use = Counter(method.role for method in protocol.methods)
+        assert by_use["control"] >= 1, f"{path}: no control"

@@ -1,0 +1,109 @@
+"""A whole comparison, small: it runs, stops, goes on, and sums up what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmask.cli import main
+from unmask.errors import UnmaskError
+from unmask.protocols import measure, read_protocol, run_protocol, summarise
+from unmask.protocols.matching import matched_overrides
+from unmask.protocols.runner import Runner
+from unmask.protocols.scoring import Tests
+
+
+def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = small.parent / "out"
+    command = ["evaluate", "--protocol", str(small), "--data", str(small.parent / "data"), "--out", str(out)]
+    assert main([*command, "--bootstrap", "50"]) == 0
+    printed = capsys.readouterr().out
+    assert "12 of 12 runs" in printed
+    assert "GFQ" in printed
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["evidence"]) == {"GF", "GFQ", "GFD"}
+    for answer in summary["evidence"].values():
+        assert (answer["best_game"], answer["control"]) == ("game", "matched")
+        for gain in (answer["gain_over_plain"], answer["gain_over_control"]):
+            assert gain["low"] <= gain["mean"] <= gain["high"]
+            assert gain["seeds"] == 2
+            assert gain["pairs"] == 4
+
+    # The control was as strong as the game, class by class.
+    log = [json.loads(line) for line in (out / "A/matched/seed0/log.jsonl").read_text().splitlines()]
+    control = [line["sigma"] for line in log if "sigma" in line]
+    game = [json.loads(line) for line in (out / "A/game/seed0/log.jsonl").read_text().splitlines()]
+    played = [line["sigma"] for line in game if "sigma" in line]
+    for label in ("real", "fake"):
+        ours = np.mean([each[label]["mean"] for each in control])
+        assert ours == pytest.approx(np.mean([each[label]["mean"] for each in played]), rel=0.1)
+
+    # A second call trains nothing and finds the same.
+    before = (out / "A/game/seed0/scores.npz").stat().st_mtime_ns
+    assert main([*command, "--bootstrap", "50"]) == 0
+    assert (out / "A/game/seed0/scores.npz").stat().st_mtime_ns == before
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+
+def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
+    data, out = small.parent / "data", small.parent / "out"
+    small.write_text(small.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
+    code = "import sys; from unmask.protocols.runner import work; sys.exit(work(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, str(small), str(data), str(out), ""]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    runner = Runner(small, data, out)
+    while not any(runner.done(run) for run in runner.protocol.runs()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = [run for run in runner.protocol.runs() if runner.done(run)]
+    times = {run.name: (out / run.name / "result.json").stat().st_mtime_ns for run in first}
+    assert 0 < len(first) < 6
+
+    protocol = run_protocol(small, data, out, jobs=2)
+    assert all(Runner(small, data, out).done(run) for run in protocol.runs())
+    assert {name: (out / name / "result.json").stat().st_mtime_ns for name in times} == times
+
+
+def test_half_a_comparison_can_be_summed_up(small: Path) -> None:
+    data, out = small.parent / "data", small.parent / "out"
+    runner = Runner(small, data, out)
+    only = [run for run in runner.protocol.runs() if run.seed == 0 and run.method != "matched"]
+    for run in only:
+        runner._try(run, lambda line: None)
+    protocol = read_protocol(small)
+    summary = summarise(protocol, measure(protocol, Tests(protocol, data, out / "cache"), out, 20))
+    assert summary["finished"] == 4
+    gain = summary["gains"]["game"]["GFQ"]
+    assert gain["over_plain"]["seeds"] == 1
+    assert gain["over_plain"]["low"] is None
+    assert gain["over_control"] is None
+
+
+def test_missing_test_tables_are_named_before_any_training(small: Path) -> None:
+    (small.parent / "data/test/B/low.parquet").unlink()
+    with pytest.raises(UnmaskError, match=r"B/low\.parquet: no such file"):
+        run_protocol(small, small.parent / "data", small.parent / "out")
+    assert not (small.parent / "out").exists()
+
+
+def test_only_a_blur_can_be_matched(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    with pytest.raises(UnmaskError, match="says nothing about sigma"):
+        matched_overrides(tmp_path / "log.jsonl", "apart")
+
+
+def test_usage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate"]) == 2
+    assert main(["evaluate", "--protocol", str(small)]) == 2
+    assert main(["evaluate", "default", "--protocol", str(small), "--data", "d", "--out", "o"]) == 2
+    assert "needs --data and --out" in capsys.readouterr().err
