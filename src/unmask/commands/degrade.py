@@ -1,0 +1,63 @@
+"""``unmask degrade``: a face table at other qualities."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from unmask.commands.terminal import FAILED, complain, positive, progress
+from unmask.errors import UnmaskError
+
+
+def add(commands: Any) -> None:
+    degrade = commands.add_parser(
+        "degrade",
+        help="a face table at other qualities, by real codecs",
+        description="Code every face with H.264, H.265, VP9, JPEG, WebP, resize it, add noise: OUT/QUALITY.parquet.",
+        epilog="Exit code: 0 all rows done, 1 some left out (each is named), 2 usage. Finished files are kept.",
+    )
+    degrade.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
+    degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file a quality is written there")
+    degrade.add_argument("--quality", nargs="+", default=[], metavar="Q", help="names, see --list")
+    degrade.add_argument("--split", metavar="S", help="only rows of this split")
+    degrade.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
+    degrade.add_argument("--force", action="store_true", help="write files again that are there")
+    degrade.add_argument("--list", action="store_true", help="say what the qualities are")
+    degrade.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from unmask.data.degrade import ALIASES, QUALITIES, degrade_table, get_quality
+
+    if options.list:
+        names = {target: name for name, target in ALIASES.items()}
+        for quality in QUALITIES.values():
+            also = f" (FF++: {names[quality.name]})" if quality.name in names else ""
+            print(f"{quality.name:<14} {quality.description}{also}")
+        return 0
+    if options.table is None or options.out is None or not options.quality:
+        raise UnmaskError("degrade", "needs SRC, OUT and --quality (or --list)")
+    qualities = [get_quality(name) for name in options.quality]
+
+    from unmask.data import FaceTable
+
+    table, out = FaceTable.read(options.table, options.split), Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
+    code = 0
+    for quality in qualities:
+        path = out / f"{quality.name}.parquet"
+        if path.exists() and not options.force:
+            print(f"{path}: there already")
+            continue
+        with progress() as show:
+            done = degrade_table(table, path, quality.name, workers=options.workers, progress=show)
+        print(f"{path}: {done.rows} rows, PSNR {done.psnr:.1f} dB, SSIM {done.ssim:.3f}", flush=True)
+        for line in done.left_out:
+            complain(line)
+            code = FAILED
+    return code

@@ -1,0 +1,67 @@
+"""``unmask forge``: fakes from the reals of a face table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.errors import UnmaskError
+
+
+def add(commands: Any) -> None:
+    forge = commands.add_parser(
+        "forge",
+        help="make fakes from the reals of a face table",
+        description="Forge every real of a table: OUT/METHOD.parquet, and OUT/real.parquet, the reals coded alike.",
+        epilog="Exit code: 0 all reals forged, 1 some left out (each is named), 2 usage. Finished files are kept.",
+    )
+    forge.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
+    forge.add_argument("out", nargs="?", metavar="OUT", help="folder of the forged tables")
+    forge.add_argument("--method", nargs="+", default=[], metavar="M", help="names, see --list (default: all)")
+    forge.add_argument("--split", metavar="S", help="only rows of this split")
+    forge.add_argument("--limit", type=positive, metavar="N", help="that many reals at most, drawn by the seed")
+    forge.add_argument("--seed", type=count, default=0, metavar="N", help="of donors, shapes and drawn reals")
+    forge.add_argument("--models", metavar="DIR", help="networks fitted before (the OUT of the training split)")
+    forge.add_argument("--force", action="store_true", help="write files again that are there")
+    forge.add_argument("--list", action="store_true", help="say what the forgeries are")
+    forge.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from unmask.forge import FORGERIES, Forger
+
+    if options.list:
+        for method in FORGERIES.values():
+            print(f"{method.name:<14} {method.description}")
+        return 0
+    if options.table is None or options.out is None:
+        raise UnmaskError("forge", "needs SRC and OUT (or --list)")
+    wanted = ["real", *(options.method or FORGERIES)]
+    for name in wanted[1:]:
+        if name not in FORGERIES:
+            raise UnmaskError(f"forgery {name!r}", f"expected one of {', '.join(FORGERIES)}")
+
+    from unmask.data import FaceTable
+
+    table, out = FaceTable.read(options.table, options.split), Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
+    models = None if options.models is None else Path(options.models)
+    left_out: dict[str, None] = {}
+    with progress() as show:
+        forger = Forger(table, out, seed=options.seed, limit=options.limit, models=models, progress=show)
+        for name in wanted:
+            path = out / f"{name}.parquet"
+            if path.exists() and not options.force:
+                print(f"{path}: there already")
+                continue
+            done = forger.forge(name)
+            print(f"{path}: {done.rows} rows, {len(done.left_out)} reals left out", flush=True)
+            left_out |= dict.fromkeys(done.left_out)
+    for line in left_out:
+        complain(line)
+    return FAILED if left_out else 0

@@ -1,0 +1,105 @@
+"""A face table at another quality: the same rows, each with what it lost."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unmask.data.degrade.qualities import degrade_image, get_quality, strength
+from unmask.data.table import FaceTable
+from unmask.data.writer import write_faces
+from unmask.errors import UnmaskError
+
+#: PSNR that stands for an unchanged image, dB: a mean over rows must stay finite.
+UNCHANGED = 99.0
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """What became of a table: rows written, rows left out with the reason, and mean PSNR (dB) and SSIM."""
+
+    rows: int
+    psnr: float
+    ssim: float
+    left_out: tuple[str, ...]
+
+
+def degrade_table(
+    table: FaceTable,
+    out: str | Path,
+    quality: str,
+    *,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Degraded:
+    """Write a table with every image degraded and the columns ``quality``, ``psnr`` and ``ssim`` filled.
+
+    Images are kept as PNG, so that what is measured later is this quality and no other. The camera's motion and the
+    noise follow from data set, source and frame: a fake moves as the real it was made from, in any number of workers.
+
+    Args:
+        table: faces.
+        out: the Parquet file to write.
+        quality: a name of :data:`~unmask.data.degrade.qualities.QUALITIES`.
+        workers: processes.
+        progress: called with the file, rows done and rows in all.
+
+    Raises:
+        UnmaskError: no such quality, no row could be degraded, or the file cannot be written.
+    """
+    chosen = get_quality(quality).name
+    left_out: list[str] = []
+    losses: list[tuple[float, float]] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        jobs = ((table.encoded(row), _seed(table, row), chosen) for row in range(len(table)))
+        for row, (image, psnr, ssim, reason) in enumerate(_mapped(jobs, workers)):
+            if progress is not None:
+                progress(str(out), row + 1, len(table))
+            if reason is not None:
+                left_out.append(f"{table.where(row)}: {reason}")
+                continue
+            losses.append((psnr, ssim))
+            yield {**table.row(row), "image": image, "quality": chosen, "psnr": psnr, "ssim": ssim}
+        if not losses:
+            raise UnmaskError(left_out[0], f"no row of {len(table)} could be degraded")
+
+    written = write_faces(out, rows())
+    psnr, ssim = np.mean(losses, axis=0)
+    return Degraded(written, float(psnr), float(ssim), tuple(left_out))
+
+
+def _seed(table: FaceTable, row: int) -> str:
+    return f"{table.dataset[row]}/{table.source[row]}/{table.frame[row]}"
+
+
+def _mapped(jobs: Iterator[tuple[bytes, str, str]], workers: int) -> Iterator[tuple[bytes, float, float, str | None]]:
+    if workers <= 1:
+        yield from map(_degrade, jobs)
+        return
+    # Started afresh, not forked: the parent may have threads of torch or Arrow.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_degrade, jobs, chunksize=8)
+
+
+def _degrade(job: tuple[bytes, str, str]) -> tuple[bytes, float, float, str | None]:
+    """One image's bytes to PNG bytes with PSNR and SSIM, or why not."""
+    encoded, seed, quality = job
+    try:
+        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+        if bgr is None:
+            return b"", 0.0, 0.0, "cannot decode the image"
+        image = np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
+        degraded = degrade_image(image, quality, seed)
+        psnr, ssim = strength(image, degraded)
+        data = cv2.imencode(".png", degraded[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        return data, UNCHANGED if math.isinf(psnr) else psnr, ssim, None
+    except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
+        return b"", 0.0, 0.0, f"cannot be degraded ({type(error).__name__}: {error})"

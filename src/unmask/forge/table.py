@@ -1,0 +1,163 @@
+"""Forgeries of a face table: for every real a fake, with its mask and its donor, coded as the reals are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unmask.data.table import FaceTable
+from unmask.data.writer import write_faces
+from unmask.errors import UnmaskError
+from unmask.forge.classical import Forged, face_swap, reenact, self_blend
+from unmask.forge.faces import Faces, find_landmarks, row_key
+from unmask.forge.geometry import AlignedFace, Image
+
+#: How reals and fakes are coded alike: else the file would give the fake away.
+JPEG_QUALITY = 95
+
+Forge = Callable[[AlignedFace, AlignedFace, np.random.Generator], Forged]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A forgery: what it does, and how to get the function that does it.
+
+    Attributes:
+        make: from faces and a folder for models to the function; the learned ones fit their network here, or read it.
+    """
+
+    name: str
+    description: str
+    make: Callable[[Faces, Path, int], Forge]
+
+
+def _autoencoder(faces: Faces, models: Path, seed: int) -> Forge:
+    from unmask.forge.autoencoder import fitted
+
+    return fitted(faces, models, seed)
+
+
+def _mouth_render(faces: Faces, models: Path, seed: int) -> Forge:
+    from unmask.forge.mouth_render import fitted
+
+    return fitted(faces, models, seed)
+
+
+#: Every forgery by name.
+FORGERIES: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("face-swap", "another face, aligned, recoloured and blended in", lambda *_: face_swap),
+        Method("reenact", "mouth, jaw and lids pulled to another face's expression", lambda *_: reenact),
+        Method(
+            "self-blend", "the face over itself, changed in colour, sharpness and place (SBI)", lambda *_: self_blend
+        ),
+        Method("autoencoder", "rendered by a shared-encoder auto-encoder and blended in", _autoencoder),
+        Method("mouth-render", "the mouth painted anew by a network", _mouth_render),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a table: rows written, and why others were left out."""
+
+    rows: int
+    left_out: tuple[str, ...]
+
+
+class Forger:
+    """The reals of a table, ready to be forged.
+
+    Args:
+        table: face crops; only its reals are used.
+        out: folder where tables, the cache of landmarks and fitted models go.
+        limit: use that many reals at most, drawn by the seed.
+        models: folder of models fitted before, on training data; None fits them here and keeps them in ``out``.
+
+    Raises:
+        UnmaskError: no real, or none in which a face is found.
+    """
+
+    def __init__(
+        self,
+        table: FaceTable,
+        out: Path,
+        *,
+        seed: int = 0,
+        limit: int | None = None,
+        models: Path | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        rows = np.flatnonzero(~table.fake)
+        if limit is not None and limit < len(rows):
+            rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+        if not len(rows):
+            raise UnmaskError(table.where(0).rsplit(":", 1)[0], "no real to forge")
+        self.table, self.out, self.seed, self._progress = table, out, seed, progress
+        self.models = models or out
+        found = find_landmarks(table, rows, out / "landmarks.json", progress=progress)
+        self.faces = Faces(table, rows, found)
+        if not len(self.faces):
+            raise UnmaskError(table.where(int(rows[0])).rsplit(":", 1)[0], f"no face found in {len(rows)} reals")
+
+    def forge(self, name: str) -> Summary:
+        """Write ``out/NAME.parquet``; ``real`` writes the very reals that are forged, coded as the fakes are.
+
+        Raises:
+            UnmaskError: no such forgery, or the file cannot be written.
+        """
+        if name == "real":
+            return self._write(name, self._reals())
+        if name not in FORGERIES:
+            raise UnmaskError(f"forgery {name!r}", f"expected real, {', '.join(FORGERIES)}")
+        left_out: list[str] = []
+        summary = self._write(name, self._fakes(name, left_out))
+        return Summary(summary.rows, (*summary.left_out, *left_out))
+
+    def _write(self, name: str, rows: Iterator[dict[str, Any]]) -> Summary:
+        return Summary(write_faces(self.out / f"{name}.parquet", rows), tuple(self.faces.left_out))
+
+    def _reals(self) -> Iterator[dict[str, Any]]:
+        for place, row in enumerate(map(int, self.faces.rows)):
+            self._say("real", place)
+            face = self.faces.face(place)
+            yield {**self.table.row(row), "image": _coded(face.image), "landmarks": face.points.ravel().tolist()}
+
+    def _fakes(self, name: str, left_out: list[str]) -> Iterator[dict[str, Any]]:
+        forge = FORGERIES[name].make(self.faces, self.models, self.seed)
+        for place, row in enumerate(map(int, self.faces.rows)):
+            self._say(name, place)
+            digest = hashlib.sha256(f"{self.seed}/{name}/{row_key(self.table, row)}".encode()).digest()
+            rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+            other = place if name == "self-blend" else self.faces.donor(place, rng)
+            if other is None:
+                left_out.append(f"{self.table.where(row)}: nobody of the same split may lend a face")
+                continue
+            target = self.faces.face(place)
+            image, mask = forge(target, self.faces.face(other), rng)
+            known = self.table.row(row)
+            yield {
+                **known,
+                "image": _coded(image),
+                "label": "fake",
+                "method": name,
+                "video": f"{name}/{known['video']}",
+                "donor": str(self.table.source[self.faces.rows[other]]),
+                "landmarks": target.points.ravel().tolist(),
+                "mask": cv2.imencode(".png", mask)[1].tobytes(),
+            }
+
+    def _say(self, name: str, place: int) -> None:
+        if self._progress is not None:
+            self._progress(name, place + 1, len(self.faces))
+
+
+def _coded(image: Image) -> bytes:
+    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
