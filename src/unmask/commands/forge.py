@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
     )
     forge.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
     forge.add_argument("out", nargs="?", metavar="OUT", help="folder of the forged tables")
-    forge.add_argument("--method", nargs="+", default=[], metavar="M", help="names, see --list (default: all)")
+    forge.add_argument(
+        "--method", nargs="+", default=[], metavar="M", help="names, see --list (default: all forgeries)"
+    )
     forge.add_argument("--split", metavar="S", help="only rows of this split")
     forge.add_argument("--limit", type=positive, metavar="N", help="that many reals at most, drawn by the seed")
     forge.add_argument("--seed", type=count, default=0, metavar="N", help="of donors, shapes and drawn reals")
@@ -35,21 +37,18 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         for method in FORGERIES.values():
             print(f"{method.name:<14} {method.description}")
+        print(f"{'given':<14} the fakes that SRC has of these reals, one a source, coded as the others are")
         return 0
     if options.table is None or options.out is None:
         raise UnmaskError("forge", "needs SRC and OUT (or --list)")
     wanted = ["real", *(options.method or FORGERIES)]
     for name in wanted[1:]:
-        if name not in FORGERIES:
-            raise UnmaskError(f"forgery {name!r}", f"expected one of {', '.join(FORGERIES)}")
+        if name not in (*FORGERIES, "given"):
+            raise UnmaskError(f"forgery {name!r}", f"expected one of given, {', '.join(FORGERIES)}")
 
     from unmask.data import FaceTable
 
     table, out = FaceTable.read(options.table, options.split), Path(options.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
     models = None if options.models is None else Path(options.models)
     left_out: dict[str, None] = {}
     with progress() as show:

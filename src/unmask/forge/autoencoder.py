@@ -1,12 +1,13 @@
 """The face as a shared-encoder auto-encoder renders it: low resolution, and the grid of its transposed convolutions.
 
-As the first deepfakes: one encoder, a decoder for either of two groups of people, trained to undo a warp; a face of one
-group decoded by the other (https://github.com/deepfakes/faceswap describes the scheme). With one frame a person there are
-groups in place of persons, and the code of the target is moved towards the donor's.
+As the first deepfakes: one encoder, a decoder for either of two groups of people, trained to undo a warp; a face of
+one group decoded by the other (https://github.com/deepfakes/faceswap describes the scheme). With one frame a person
+there are groups in place of persons, and the code of the target is moved towards the donor's.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class AutoEncoder(nn.Module):
             return nn.Sequential(nn.ConvTranspose2d(inside, outside, 4, 2, 1), nn.LeakyReLU(0.1))
 
         self.encoder = nn.Sequential(
-            *[down(a, b) for a, b in zip(sizes, sizes[1:], strict=False)],
+            *[down(a, b) for a, b in pairwise(sizes)],
             nn.Flatten(),
             nn.Linear(16 * sizes[-1], code),
         )
@@ -48,7 +49,7 @@ class AutoEncoder(nn.Module):
                 nn.Sequential(
                     nn.Linear(code, 16 * back[0]),
                     nn.Unflatten(1, (back[0], 4, 4)),
-                    *[up(a, b) for a, b in zip(back[:-2], back[1:-1], strict=True)],
+                    *[up(a, b) for a, b in pairwise(back[:-1])],
                     nn.ConvTranspose2d(back[-2], 3, 4, 2, 1),
                 )
                 for _ in range(2)

@@ -20,6 +20,8 @@ _BORDER = 0.35
 _BATCH = 16
 #: How many others are looked at before the most similar is taken.
 _CANDIDATES = 24
+#: Numbers that say how alike two faces are, see :func:`_feature`.
+_FEATURES = 23
 
 Found = dict[str, list[float] | None]
 
@@ -96,7 +98,7 @@ class Faces:
             kept.append(row)
             features.append(_feature(face))
         self.rows = np.asarray(kept, dtype=np.int64)
-        self._features = np.asarray(features).reshape(len(kept), -1)
+        self._features = np.asarray(features).reshape(len(kept), _FEATURES)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,17 +111,12 @@ class Faces:
     def donor(self, place: int, rng: np.random.Generator) -> int | None:
         """The place of the most similar of some faces drawn from the same split, of another component; or None."""
         table, row = self.table, self.rows[place]
-        drawn = rng.integers(len(self.rows), size=_CANDIDATES)
-        others = [
-            int(other)
-            for other in drawn
-            if table.component[self.rows[other]] != table.component[row]
-            and table.split[self.rows[other]] == table.split[row]
-        ]
-        if not others:
+        may = (table.split[self.rows] == table.split[row]) & (table.component[self.rows] != table.component[row])
+        others = rng.permutation(np.flatnonzero(may))[:_CANDIDATES]
+        if not len(others):
             return None
         distances = np.linalg.norm(self._features[others] - self._features[place], axis=1)
-        return others[int(np.argmin(distances))]
+        return int(others[np.argmin(distances)])
 
 
 def _feature(face: AlignedFace) -> npt.NDArray[np.float64]:

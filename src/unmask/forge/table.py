@@ -101,6 +101,10 @@ class Forger:
         if not len(rows):
             raise UnmaskError(table.where(0).rsplit(":", 1)[0], "no real to forge")
         self.table, self.out, self.seed, self._progress = table, out, seed, progress
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
         self.models = models or out
         found = find_landmarks(table, rows, out / "landmarks.json", progress=progress)
         self.faces = Faces(table, rows, found)
@@ -108,15 +112,20 @@ class Forger:
             raise UnmaskError(table.where(int(rows[0])).rsplit(":", 1)[0], f"no face found in {len(rows)} reals")
 
     def forge(self, name: str) -> Summary:
-        """Write ``out/NAME.parquet``; ``real`` writes the very reals that are forged, coded as the fakes are.
+        """Write ``out/NAME.parquet``.
+
+        Two names are no forgeries: ``real`` writes the very reals that are forged, coded as the fakes are, and
+        ``given`` the fakes that the table already has of them, one a source, coded alike.
 
         Raises:
             UnmaskError: no such forgery, or the file cannot be written.
         """
         if name == "real":
             return self._write(name, self._reals())
+        if name == "given":
+            return self._write(name, self._given())
         if name not in FORGERIES:
-            raise UnmaskError(f"forgery {name!r}", f"expected real, {', '.join(FORGERIES)}")
+            raise UnmaskError(f"forgery {name!r}", f"expected real, given, {', '.join(FORGERIES)}")
         left_out: list[str] = []
         summary = self._write(name, self._fakes(name, left_out))
         return Summary(summary.rows, (*summary.left_out, *left_out))
@@ -129,6 +138,17 @@ class Forger:
             self._say("real", place)
             face = self.faces.face(place)
             yield {**self.table.row(row), "image": _coded(face.image), "landmarks": face.points.ravel().tolist()}
+
+    def _given(self) -> Iterator[dict[str, Any]]:
+        """One fake of every real, drawn by the seed; faces are not looked for: somebody else's forger chose them."""
+        table = self.table
+        rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(table.fake))
+        one = {(table.dataset[row], table.source[row]): int(row) for row in rows}
+        for place, real in enumerate(map(int, self.faces.rows)):
+            self._say("given", place)
+            row = one.get((table.dataset[real], table.source[real]))
+            if row is not None:
+                yield {**table.row(row), "image": _coded(table.image(row))}
 
     def _fakes(self, name: str, left_out: list[str]) -> Iterator[dict[str, Any]]:
         forge = FORGERIES[name].make(self.faces, self.models, self.seed)
