@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,13 @@ class AutoEncoderForgery:
     @torch.inference_mode()
     def __call__(self, target: AlignedFace, donor: AlignedFace, rng: np.random.Generator) -> Forged:
         codes = self.model.encoder(torch.stack([patch(target, SQUARE), patch(donor, SQUARE)]))
-        code = torch.lerp(codes[:1], codes[1:], float(rng.uniform(0.3, 0.6)))
+        code = torch.lerp(codes[:1], codes[1:], float(rng.uniform(0.15, 0.4)))
         decoder = torch.tensor([int(rng.integers(2))])
         rendered = to_image(self.model.decode(code, decoder)[0])
+        # Every tool sharpens what comes out of the decoder.
+        soft = cv2.GaussianBlur(rendered, (0, 0), 1.5)
+        amount = float(rng.uniform(0.5, 1.5))
+        rendered = cv2.addWeighted(rendered, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
         return paste(target, rendered, SQUARE, FACE, rng)
 
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -108,9 +107,3 @@ def distorted(images: Tensor) -> Tensor:
     smooth = nn.functional.interpolate(coarse, images.shape[-2:], mode="bicubic", align_corners=True)
     grid = grid + smooth.permute(0, 2, 3, 1)
     return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def coarse_code(image: Tensor, side: int) -> Tensor:
-    """(3, S, S) seen at ``side`` pixels and spread out again: what was said, not how it looked."""
-    small = cv2.resize(to_image(image), (side, side), interpolation=cv2.INTER_AREA)
-    return nn.functional.interpolate(to_tensor(small.astype(np.uint8))[None], image.shape[-2:], mode="bilinear")[0]

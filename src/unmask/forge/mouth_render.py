@@ -1,7 +1,7 @@
 """The mouth painted anew by a network that sees what surrounds it and a coarse picture of another mouth.
 
 An image-space stand-in for NeuralTextures (Thies et al., SIGGRAPH 2019, arXiv 1904.12356), which changes the mouth
-alone: here a small U-Net fills the hidden mouth so that it agrees with a 5 x 5 pixel picture of the wanted one. It
+alone: here a small U-Net fills the hidden mouth so that it agrees with a grey 6 x 6 pixel picture of the wanted one. It
 learns on the faces' own mouths, and is then shown a donor's.
 """
 
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from unmask.forge.classical import Forged, paste
 from unmask.forge.faces import Faces
 from unmask.forge.geometry import MOUTH, AlignedFace
-from unmask.forge.learned import PATCH, Square, built, coarse_code, patch, to_image
+from unmask.forge.learned import PATCH, Square, built, patch, to_image
 from unmask.forge.learned import fitted as fit
 
 #: The square of the template that is rendered: mouth, nostrils and chin.
 SQUARE: Square = (32.0, 67.0, 48.0)
 STEPS = 1200
 #: Pixels of the picture that says what the mouth should do.
-CODE = 5
+CODE = 6
 
 
 class MouthRenderer(nn.Module):
-    """The surroundings with the mouth hidden, where it is hidden, and the code, (B, 7, 64, 64), to (B, 3, 64, 64)."""
+    """The surroundings with the mouth hidden, where it is hidden, and the code, (B, 5, 64, 64), to (B, 3, 64, 64)."""
 
     def __init__(self, width: int = 20) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class MouthRenderer(nn.Module):
         def conv(inside: int, outside: int, stride: int = 1) -> nn.Module:
             return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1), nn.LeakyReLU(0.1))
 
-        self.first = conv(7, width)
+        self.first = conv(5, width)
         self.to_half = conv(width, 2 * width, 2)
         self.to_quarter = conv(2 * width, 4 * width, 2)
         self.inner = nn.Sequential(conv(4 * width, 4 * width, 2), nn.ConvTranspose2d(4 * width, 4 * width, 4, 2, 1))
@@ -51,7 +51,7 @@ class MouthRenderer(nn.Module):
         self.register_buffer("hidden", hidden)
 
     def forward(self, images: Tensor, codes: Tensor) -> Tensor:
-        """Patches and codes, both (B, 3, 64, 64)."""
+        """Patches (B, 3, 64, 64) and their codes (B, 1, 64, 64)."""
         hidden = self.hidden
         assert isinstance(hidden, Tensor)
         shown = torch.cat([images * (1 - hidden), hidden.expand(len(images), -1, -1, -1), codes * hidden], dim=1)
@@ -68,13 +68,28 @@ def fitted(faces: Faces, models: Path, seed: int, steps: int = STEPS) -> MouthFo
     model = built(MouthRenderer, seed)
 
     def loss(model: nn.Module, images: Tensor, groups: Tensor) -> Tensor:
-        codes = nn.functional.interpolate(images, (CODE, CODE), mode="area")
-        codes = nn.functional.interpolate(codes, images.shape[-2:], mode="bilinear")
-        return nn.functional.l1_loss(model(images, codes), images)
+        rendered = model(images, code(images))
+        # Edges count as much as colours, or lips and teeth would be smeared.
+        edges = [
+            (image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]) for image in (rendered, images)
+        ]
+        across, down = (nn.functional.l1_loss(ours, theirs) for ours, theirs in zip(*edges, strict=True))
+        return nn.functional.l1_loss(rendered, images) + 2 * (across + down)
 
     model = fit(model, models / "mouth-render.safetensors", faces, SQUARE, loss, steps, seed)
     assert isinstance(model, MouthRenderer)
     return MouthForgery(model)
+
+
+def code(images: Tensor) -> Tensor:
+    """What the mouths of (B, 3, S, S) do: light and dark in :data:`CODE` squared cells, spread out again, (B, 1, S, S).
+
+    Of mean 0 and spread 1: complexion and light are the target's own affair.
+    """
+    grey = images.mean(dim=1, keepdim=True)
+    cells = nn.functional.interpolate(grey, (CODE, CODE), mode="area")
+    cells = (cells - cells.mean((2, 3), True)) / cells.std((2, 3), keepdim=True).clamp(min=0.02)
+    return nn.functional.interpolate(cells, images.shape[-2:], mode="bilinear")
 
 
 class MouthForgery:
@@ -86,8 +101,5 @@ class MouthForgery:
     @torch.inference_mode()
     def __call__(self, target: AlignedFace, donor: AlignedFace, rng: np.random.Generator) -> Forged:
         ours, theirs = patch(target, SQUARE), patch(donor, SQUARE)
-        # The donor's mouth in the target's colours: the code is to say what the mouth does, not whose it is.
-        spread = ours.std(dim=(1, 2), keepdim=True) / theirs.std(dim=(1, 2), keepdim=True).clamp(min=1e-3)
-        theirs = (theirs - theirs.mean(dim=(1, 2), keepdim=True)) * spread.clamp(0.5, 2) + ours.mean((1, 2), True)
-        rendered = self.model(ours[None], coarse_code(theirs.clamp(0, 1), CODE)[None])[0]
+        rendered = self.model(ours[None], code(theirs[None]))[0]
         return paste(target, to_image(rendered), SQUARE, MOUTH, rng)

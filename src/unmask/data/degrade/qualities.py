@@ -31,6 +31,8 @@ Step = Callable[[Image, np.random.Generator], Image]
 FRAMES = 7
 #: How far the clip pans away from the crop, pixels.
 _REACH = 12
+#: Smallest side that is coded, pixels: libx265 refuses less than one of its blocks. A smaller crop is mirrored on.
+_SMALLEST = 64
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class VideoCodec:
 
 def pan(image: Image, rng: np.random.Generator) -> list[Image]:
     """The clip of a crop: :data:`FRAMES` views of even size, 1 to 3 pixels apart, the middle one in place."""
-    height, width = image.shape[:2]
-    border = ((_REACH, _REACH + height % 2), (_REACH, _REACH + width % 2), (0, 0))
+    height, width = (max(_SMALLEST, length + length % 2) for length in image.shape[:2])
+    border = ((_REACH, _REACH + height - image.shape[0]), (_REACH, _REACH + width - image.shape[1]), (0, 0))
     # `symmetric` repeats as often as needed, so that a crop may be smaller than its border.
     wide = np.pad(image, border, mode="symmetric")
     angle, speed = rng.uniform(0, 2 * math.pi), rng.uniform(1, 3)
@@ -94,7 +96,7 @@ def pan(image: Image, rng: np.random.Generator) -> list[Image]:
     for time in range(-(FRAMES // 2), FRAMES - FRAMES // 2):
         x = _REACH + round(time * speed * math.cos(angle))
         y = _REACH + round(time * speed * math.sin(angle))
-        views.append(np.ascontiguousarray(wide[y : y + height + height % 2, x : x + width + width % 2]))
+        views.append(np.ascontiguousarray(wide[y : y + height, x : x + width]))
     return views
 
 
