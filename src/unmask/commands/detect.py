@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable
+from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable, progress
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -37,10 +37,22 @@ def add(commands: Any) -> None:
         metavar="N",
         help="frames analysed of each video (default: 32)",
     )
+    archive = detect.add_argument_group(
+        "archives", "With --out: many files, in processes of their own, resumed where the last run stopped."
+    )
+    archive.add_argument("--out", metavar="DIR", help="folder of Parquet parts; what it names is not judged again")
+    archive.add_argument("--shard", metavar="i/n", help="only the i-th of n shares of the files, i from 0")
+    archive.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
+    archive.add_argument("--timeout", type=positive, default=600, metavar="S", help="seconds a file may take")
     detect.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.out is not None:
+        return _archive(options)
+    if options.shard is not None:
+        raise UnmaskError("--shard", "needs --out")
+
     from unmask.writing import check_writable
 
     for output in (options.json, options.report):
@@ -122,3 +134,43 @@ def _print(detection: Detection) -> None:
         Console(highlight=False).print(line, soft_wrap=True)
     else:
         print(f"{verdict}  {score}  {printable(detection.path)}", flush=True)
+
+
+def _archive(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from unmask.detection.archive import Shard, detect_archive, summarise_archive
+    from unmask.detection.archive_page import render_summary
+    from unmask.writing import write_text
+
+    if options.json is not None or options.report is not None:
+        raise UnmaskError("--out", "writes its own summary: leave out --json and --report")
+    try:
+        shard = None if options.shard is None else Shard.parse(options.shard)
+    except ValueError as error:
+        raise UnmaskError("--shard", str(error)) from error
+    code, paths = 0, []
+    for path, reason in _inputs(options.paths):
+        if reason is None:
+            paths.append(path)
+        else:
+            complain(f"{path}: {reason}")
+            code = FAILED
+    with progress() as show:
+        judged = detect_archive(
+            paths,
+            options.out,
+            options.detector,
+            frames=options.frames,
+            shard=shard,
+            workers=options.workers,
+            timeout=options.timeout,
+            progress=None if show is None else lambda count, total, row: show(options.out, count, total),
+        )
+    out = Path(options.out)
+    summary = summarise_archive(out)
+    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(out / "summary.html", render_summary(summary, options.out))
+    tally = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary["verdicts"].items()))
+    print(f"{judged} files judged now, {summary['files']} in {printable(options.out)}: {tally or 'none'}")
+    return FAILED if code or summary["errors"] else 0

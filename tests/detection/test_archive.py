@@ -1,0 +1,134 @@
+"""Archive runs: every file once, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.clips import portrait, write_image
+from unmask.cli import main
+from unmask.detection.archive import Shard, detect_archive, done, summarise_archive
+from unmask.errors import UnmaskError
+
+
+@pytest.fixture
+def archive(tmp_path: Path, clip: Path) -> Path:
+    """Five images, one clip, one broken file, in nested folders with odd names."""
+    folder = tmp_path / "archive"
+    (folder / "sub folder é").mkdir(parents=True)
+    for number in range(5):
+        write_image(folder / f"sub folder é/{number}.png", portrait(160 + number))
+    shutil.copy(clip, folder / "clip.mp4")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def _rows(out: Path) -> list[dict[str, object]]:
+    return [row for path in sorted(out.glob("part-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_one_command_judges_a_folder_and_a_second_one_nothing(
+    archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results.parquet"
+    command = [
+        "detect",
+        str(archive),
+        "--detector",
+        str(untrained),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+        "--frames",
+        "3",
+    ]
+    assert main(command) == 1  # one file is broken
+    rows = _rows(out)
+    assert len(rows) == 7
+    by_name = {Path(str(row["path"])).name: row for row in rows}
+    assert by_name["broken.jpg"]["verdict"] is None
+    assert "not an image or video" in str(by_name["broken.jpg"]["error"])
+    assert by_name["clip.mp4"]["kind"] == "video"
+    for name in ("0.png", "clip.mp4"):
+        answer = json.loads(str(by_name[name]["detection"]))
+        assert (answer["verdict"], answer["score"]) == (by_name[name]["verdict"], by_name[name]["score"])
+        assert answer["path"].endswith(name)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["files"] == 7
+    assert summary["verdicts"]["not judged"] == 1
+    assert sum(summary["histogram"]) == 6
+    page = (out / "summary.html").read_text()
+    assert "7 files checked" in page
+    assert "sub folder é/0.png" in page
+
+    write_image(archive / "new.png", portrait(200))
+    assert main(command) == 1
+    assert "1 files judged now, 8 in" in capsys.readouterr().out
+    assert len(_rows(out)) == 8
+
+
+def test_shards_share_the_files_out(archive: Path, untrained: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(archive.rglob("*.png"))]
+    counts = [detect_archive(paths, tmp_path / "out", str(untrained), shard=Shard(index, 2)) for index in range(2)]
+    assert sum(counts) == 5
+    assert sorted(str(row["path"]) for row in _rows(tmp_path / "out")) == paths
+    assert done(tmp_path / "out") == set(paths)
+
+
+def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    # Parts of one file, so that the kill falls between parts.
+    code = (
+        "import sys; from unmask.detection import archive; archive.PART_FILES = 1;"
+        "archive.detect_archive(sys.argv[3:], sys.argv[1], sys.argv[2])"
+    )
+    paths = [str(path) for path in sorted(archive.rglob("*.png"))]
+    script = tmp_path / "run.py"
+    script.write_text("if __name__ == '__main__':\n    " + code.replace(";", "\n    "))
+    process = subprocess.Popen([sys.executable, str(script), str(out), str(untrained), *paths], start_new_session=True)
+    while not list(out.glob("part-*.parquet")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    with pytest.raises(UnmaskError, match="another run is at shard 0-of-1 here"):
+        detect_archive(paths, out, str(untrained))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {str(row["path"]) for row in _rows(out)}
+    assert detect_archive(paths, out, str(untrained)) == len(paths) - len(before)
+    assert sorted(str(row["path"]) for row in _rows(out)) == paths
+
+
+def test_a_name_that_is_no_text(untrained: Path, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    write_image(tmp_path / "a.png", portrait(160))
+    (tmp_path / "a.png").replace(path)
+    assert detect_archive([path], tmp_path / "out", str(untrained)) == 1
+    assert detect_archive([path], tmp_path / "out", str(untrained)) == 0
+
+
+def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["--shard", "0/2"],
+        ["--out", str(tmp_path / "o"), "--shard", "2/2"],
+        ["--out", str(tmp_path / "o"), "--shard", "one"],
+        ["--out", str(tmp_path / "o"), "--json", str(tmp_path / "j")],
+        ["--out", str(archive / "broken.jpg")],
+        ["--out", str(tmp_path / "o"), "--detector", str(tmp_path / "nobody")],
+    ):
+        assert main(["detect", str(archive), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "a shard is i/n" in said
+    assert "nobody" in said
+    (tmp_path / "o/part-0-of-1-000000.parquet").write_bytes(b"no table")
+    with pytest.raises(UnmaskError, match="not a readable part"):
+        summarise_archive(tmp_path / "o")
