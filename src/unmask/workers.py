@@ -42,10 +42,10 @@ def work(
         WorkerDied: ``make`` itself failed in a process: no item can be done.
     """
     remaining = iter(items)
-    team: list[_Worker[Item, Result]] = []
+    team: list[Worker[Item, Result]] = []
     try:
         for _ in range(workers):
-            worker = _Worker[Item, Result](make)
+            worker = Worker[Item, Result](make)
             team.append(worker)
             if not worker.take(remaining):
                 break
@@ -58,7 +58,7 @@ def work(
                 if worker.connection in ready:
                     answer = worker.answer()
                 elif timeout is not None and worker.seconds > timeout:
-                    answer = worker.give_up(f"took longer than {timeout:g} s")
+                    answer = worker.give_up(_too_long(timeout))
                 if answer is not None:
                     worker.take(remaining)
                     yield answer
@@ -67,8 +67,8 @@ def work(
             worker.stop()
 
 
-class _Worker(Generic[Item, Result]):
-    """One process and the item it has."""
+class Worker(Generic[Item, Result]):
+    """One process and the item it has. :func:`work` leads a team of them; :meth:`ask` is for one alone."""
 
     def __init__(self, make: Callable[[], Callable[[Item], Result]]) -> None:
         self._make, self.busy = make, False
@@ -92,6 +92,18 @@ class _Worker(Generic[Item, Result]):
                 os.environ["OMP_NUM_THREADS"] = threads
         theirs.close()
         self._ready = False
+
+    def ask(self, item: Item, timeout: float | None = None) -> Result | WorkerDied:
+        """What the process makes of one item; see :func:`work`."""
+        self.take(iter([item]))
+        while True:
+            answer = None
+            if self.connection.poll(_POLL):
+                answer = self.answer()
+            elif timeout is not None and self.seconds > timeout:
+                answer = self.give_up(_too_long(timeout))
+            if answer is not None:
+                return answer[1]
 
     @property
     def seconds(self) -> float:
@@ -153,6 +165,10 @@ def _serve(make: Callable[[], Callable[[Any], Any]], connection: Connection) -> 
             connection.send(function(connection.recv()))
     except (EOFError, KeyboardInterrupt):
         return
+
+
+def _too_long(timeout: float) -> str:
+    return f"took longer than {timeout:g} s"
 
 
 def _ending(code: int | None) -> str:
