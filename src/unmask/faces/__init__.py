@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from unmask.faces.crop import CropRecipe
 from unmask.faces.face import Box, Face, FaceDetector
-from unmask.faces.media import Frame, Media, find_media, is_media, read_media
+from unmask.faces.follow import FaceFollower
+from unmask.faces.media import Frame, Media, MediaStream, find_media, is_media, read_media
 from unmask.faces.mtcnn import MTCNN
-from unmask.faces.tracks import Track, find_scenes, link_tracks
+from unmask.faces.tracks import Scenes, Track, find_scenes, link_tracks
 
 __all__ = [
     "MTCNN",
@@ -22,8 +23,11 @@ __all__ = [
     "CropRecipe",
     "Face",
     "FaceDetector",
+    "FaceFollower",
     "Frame",
     "Media",
+    "MediaStream",
+    "Scenes",
     "Track",
     "find_media",
     "find_scenes",
