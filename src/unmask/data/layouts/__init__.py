@@ -6,9 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmask.data.layouts import celeb
+from unmask.data.layouts.csv_file import read_csv
+from unmask.data.layouts.deeperforensics import read_deeperforensics
+from unmask.data.layouts.deepfakebench import read_deepfakebench
+from unmask.data.layouts.df40 import read_df40
+from unmask.data.layouts.dfdc import read_dfdc, read_preview
+from unmask.data.layouts.ffiw import read_ffiw
 from unmask.data.layouts.ffpp import read_dfd, read_ffpp
 from unmask.data.layouts.findings import Findings
+from unmask.data.layouts.folders import read_folders
 from unmask.data.layouts.index import Clip, Index, Problem
+from unmask.data.layouts.lists import read_lists
+from unmask.data.layouts.scan import children
+from unmask.data.layouts.uadfv import read_uadfv
 from unmask.errors import UnmaskError
 
 __all__ = ["LAYOUTS", "Clip", "Index", "Layout", "Problem", "read_layout"]
@@ -34,23 +45,142 @@ class Layout:
 _ALL = (
     Layout(
         "ffpp",
-        "FaceForensics++ (FF++), with its DFD part if it is there",
+        "FaceForensics++ (FF++), with its DFD part where that is there",
         """
-        original_sequences/{youtube,actors}/{raw,c23,c40}/{videos/ID.mp4, images/ID/0000.png}
-        manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter,DeepFakeDetection}/...
-        manipulated_sequences/METHOD/masks/videos/ID_ID.mp4          (taken where there)
-        splits/{train,val,test}.json                                 (built in where not there)
+        original_sequences/{youtube,actors}/{raw,c23,c40}/{videos/ID.mp4,images/ID/0000.png}
+        manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter,DeepFakeDetection}/QUALITY/...
+        manipulated_sequences/METHOD/masks/videos/ID_ID.mp4      (taken where there)
+        splits/{train,val,test}.json                             (built in where not there)
         """,
         read_ffpp,
     ),
     Layout(
         "dfd",
-        "DeepFakeDetection (DFD, Google and Jigsaw), as FF++ ships it",
+        "DeepFakeDetection (DFD) of Google and Jigsaw, as FF++ ships it",
         """
         original_sequences/actors/{raw,c23,c40}/videos/01__SCENE.mp4
-        manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__SCENE__ID.mp4
+        manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__SCENE__0A1B2C3D.mp4
         """,
         read_dfd,
+    ),
+    Layout(
+        "dfdc",
+        "Deepfake Detection Challenge: any of its parts",
+        """
+        dfdc_train_part_N/metadata.json      (and the clips it names)
+        test/labels.csv                      (filename,label)
+        """,
+        read_dfdc,
+    ),
+    Layout(
+        "dfdc-preview",
+        "Deepfake Detection Challenge, the preview of 5,250 clips",
+        """
+        dataset.json
+        {original_videos,method_A,method_B}/...
+        """,
+        read_preview,
+    ),
+    Layout(
+        "celeb-df-v1",
+        "Celeb-DF v1",
+        """
+        {Celeb-real,YouTube-real,Celeb-synthesis}/{,videos/,frames/}...
+        List_of_testing_videos.txt
+        """,
+        celeb.read_v1,
+    ),
+    Layout(
+        "celeb-df-v2",
+        "Celeb-DF v2",
+        """
+        {Celeb-real,YouTube-real,Celeb-synthesis}/{,videos/,frames/}...
+        List_of_testing_videos.txt
+        """,
+        celeb.read_v2,
+    ),
+    Layout(
+        "celeb-df-pp",
+        "Celeb-DF++: 22 manipulations in three scenarios",
+        """
+        {Celeb-real,YouTube-real}/...
+        Celeb-synthesis/{FaceSwap,FaceReenact,TalkingFace}/MANIPULATION/...
+        List_of_testing_videos.txt
+        """,
+        celeb.read_plus_plus,
+    ),
+    Layout(
+        "deeperforensics",
+        "DeeperForensics-1.0: fakes of FF++'s originals",
+        """
+        manipulated_videos/{end_to_end,end_to_end_level_1,...}/000_M101.mp4
+        lists/splits/{train,val,test}.txt
+        """,
+        read_deeperforensics,
+    ),
+    Layout(
+        "uadfv",
+        "UADFV: 49 real videos and their fakes",
+        """
+        real/{,videos/,frames/}0000.mp4
+        fake/{,videos/,frames/}0000_fake.mp4
+        """,
+        read_uadfv,
+    ),
+    Layout(
+        "df40",
+        "DF40: forty manipulations, face crops of frames",
+        """
+        DF40_train/METHOD/frames/001_870/000.png
+        DF40/METHOD/{ff,cdf}/frames/CLIP/000.png
+        DF40/METHOD/{real,fake}/...              (methods with reals of their own)
+        """,
+        read_df40,
+    ),
+    Layout(
+        "ffiw",
+        "FFIW-10K: several people in a video",
+        """
+        {source,target}/{train,val}/{,videos/}NAME.mp4
+        target_mask/{train,val}/...              (taken where there)
+        """,
+        read_ffiw,
+    ),
+    Layout(
+        "deepfakebench",
+        "What DeepfakeBench's preprocessing has written, for any of its data sets",
+        """
+        preprocessing/dataset_json/*.json        (or dataset_json/*.json, *.json, or one such file)
+        datasets/{,rgb/}DATASET/.../frames/CLIP/000.png
+        """,
+        read_deepfakebench,
+    ),
+    Layout(
+        "lists",
+        "List files of the paper's scripts and of their kind",
+        """
+        {,benchmark/}*.{lst,txt}                 (or one such file) with lines PATH LABEL
+        {original,Deepfakes,...}_{raw,c23,c40}/CLIP/CLIP_000012_0.png
+        """,
+        read_lists,
+    ),
+    Layout(
+        "folders",
+        "Plain folders",
+        """
+        {,train/,val/,test/}real/{CLIP.mp4,IMAGE.jpg,CLIP/0000.png}
+        {,train/,val/,test/}fake/{,MANIPULATION/}...
+        """,
+        read_folders,
+    ),
+    Layout(
+        "csv",
+        "A CSV file",
+        """
+        FILE.csv with columns path, label        (real or fake)
+        and where known method, split, source, video, quality, dataset
+        """,
+        read_csv,
     ),
 )
 
@@ -78,7 +208,7 @@ def read_layout(name: str, src: str | Path) -> Index:
             raise UnmaskError(src, "the folder is empty")
         inner = [path]
         if path.is_dir():
-            inner += sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+            inner += [each for each in children(path) if each.is_dir()]
     except (OSError, ValueError) as error:
         raise UnmaskError(src, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
     found = {}

@@ -10,7 +10,6 @@ from typing import Any
 
 from unmask.data.layouts.index import Clip, Index, Problem
 
-
 #: Data set, method, quality, split, label.
 _Kind = tuple[str, str, str, str, str]
 

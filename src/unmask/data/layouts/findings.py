@@ -29,8 +29,9 @@ class Findings:
         self._problems: dict[tuple[str, str], Problem] = {}
         self._notes: dict[str, None] = {}
 
-    def __len__(self) -> int:
-        return len(self._clips)
+    def clips(self) -> Iterator[Clip]:
+        """What was taken so far."""
+        yield from self._clips.values()
 
     def add(self, clip: Clip) -> None:
         """Take a clip, unless its key is taken: two files that would be one clip are named, never merged."""

@@ -17,7 +17,7 @@ _VIDEOS, _FRAMES = ("videos",), ("images", "frames")
 ASIDE = ("masks", "landmarks", "models")
 
 
-@dataclass
+@dataclass(eq=False)
 class Folder:
     """One folder and all below it.
 
@@ -81,9 +81,18 @@ def has_folder(path: Path, *names: str) -> bool:
     """Whether a folder has one of these directly in it, whatever the letters' case; looked up before all is read."""
     try:
         with os.scandir(path) as entries:
-            return any(entry.name.casefold() in {name.casefold() for name in names} for entry in entries)
+            wanted = {name.casefold() for name in names}
+            return any(entry.name.casefold() in wanted and entry.is_dir() for entry in entries)
     except OSError:
         return False
+
+
+def children(path: Path) -> list[Path]:
+    """What lies directly in a folder, sorted, without hidden files; nothing where it is none or cannot be read."""
+    try:
+        return sorted((each for each in path.iterdir() if not each.name.startswith(".")), key=lambda p: natural(p.name))
+    except OSError:
+        return []
 
 
 def scan(path: Path, findings: Findings) -> Folder:
