@@ -17,7 +17,7 @@ COLUMNS = ("path", "label", "method", "split", "source", "video", "quality", "da
 
 
 def read_csv(src: Path, findings: Findings) -> bool:
-    """Columns ``path`` and ``label``; where known ``method``, ``split``, ``source``, ``video``, ``quality``, ``dataset``.
+    """Columns ``path`` and ``label``, and those of :data:`COLUMNS` that are known.
 
     A path is a video, an image or a folder of frames; a relative one starts at the CSV's folder. Images that share
     ``video`` (and data set, method and quality) are the frames of one clip. A URL is refused: nothing is fetched.

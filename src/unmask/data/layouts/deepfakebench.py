@@ -89,7 +89,8 @@ def read_deepfakebench(src: Path, findings: Findings) -> bool:
                 continue
             if set(first.paths) != set(clip.paths):
                 findings.problem(
-                    file, f"{'/'.join(leaf.keys)}: would be the same clip ({clip.key}) as {first.paths[0].parent}"
+                    file,
+                    f"{'/'.join(leaf.keys)}: would be the same clip ({clip.key}) as {first.paths[0].parent}, left out",
                 )
             elif first.split != clip.split:
                 several.add(clip.key)
@@ -137,15 +138,14 @@ def _clip(leaf: _Leaf, file: Path, locate: Callable[[str], Path | None], finding
     if not frames:
         findings.problem(file, f"{where}: has no frame, left out")
         return None
-    paths, missing = [], []
-    for frame in frames:
-        path = locate(frame)
-        (missing if path is None else paths).append(path or frame)
+    located = {frame: locate(frame) for frame in frames}
+    paths = [path for path in located.values() if path is not None]
     if not paths:
         findings.problem(frames[0], f"none of the {len(frames)} frames of {where} is there ({file.name}), left out")
         return None
-    for frame in missing:
-        findings.problem(str(frame), f"a frame that {file.name} names is missing")
+    for frame, path in located.items():
+        if path is None:
+            findings.problem(frame, f"a frame that {file.name} names is missing")
     group = facts.get("label") if isinstance(facts.get("label"), str) else leaf.keys[1] if len(leaf.keys) > 1 else ""
     method, quality, split, video = _place(leaf.keys, str(group), Path(frames[0].replace("\\", "/")).parent.name)
     if not method:
@@ -153,7 +153,7 @@ def _clip(leaf: _Leaf, file: Path, locate: Callable[[str], Path | None], finding
         return None
     dataset = _DATASETS.get(leaf.keys[0], leaf.keys[0])
     source, component, donor = _people(dataset, method, video)
-    sequence = frames_of(video, (Path(path) for path in paths))
+    sequence = frames_of(video, dict.fromkeys(paths))
     return Clip(
         paths=sequence.paths,
         label="real" if method == "real" else "fake",

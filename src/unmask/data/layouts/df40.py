@@ -35,10 +35,19 @@ collabdiff collaborative_diffusion e4e stargan starganv2 styleclip
 #: Folders of the manipulations, in lower case.
 METHODS = frozenset(_NAMES.split())
 #: Folders between a manipulation and its clips; images that lie in one are clips of their own, not frames of one.
-_BETWEEN = frozenset(
-    ("ff", "cdf", "real", "fake", "frames", "images", "train", "test")
-    + ("inversions", "celeb-real", "youtube-real", "celeb-synthesis")
-)
+_BETWEEN = {
+    "ff",
+    "cdf",
+    "real",
+    "fake",
+    "frames",
+    "images",
+    "train",
+    "test",
+    "inversions",
+    "celeb-real",
+    "youtube-real",
+}
 _SPLITS = {"df40_train": "train", "train": "train", "df40": "test", "df40_test": "test", "test": "test"}
 
 

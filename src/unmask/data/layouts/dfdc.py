@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
 from unmask.data.layouts.index import Clip
-from unmask.data.layouts.scan import Folder, Sequence, leftovers, scan, sequences
+from unmask.data.layouts.scan import Folder, Sequence, has_folder, leftovers, scan, sequences
 
 DFDC, PREVIEW = "DFDC", "DFDC-preview"
 
@@ -102,14 +102,15 @@ def read_preview(src: Path, findings: Findings) -> bool:
     Clips are found by their path in the JSON, and where preprocessing moved them, by their name below the folder of
     their method. A component is the person who is seen: the number that a file name starts with.
     """
-    if not (src / "dataset.json").is_file():
-        if not all((src / name).is_dir() for name in ("original_videos", "method_A")):
-            return False
-        findings.problem(src / "dataset.json", "missing: it says which clips are for training and which for testing")
+    listed = src / "dataset.json"
+    facts = None
+    if listed.is_file():
+        facts = findings.read_json(listed, dict, "clips by path")
+    elif has_folder(src, "original_videos") and has_folder(src, "method_A", "method_B"):
+        findings.problem(listed, "missing: it says which clips are for training and which for testing")
+    else:
+        return False
     root = scan(src, findings)
-    facts = (
-        findings.read_json(src / "dataset.json", dict, "clips by path") if (src / "dataset.json").is_file() else None
-    )
     there = _by_name(root, findings)
     entries = facts if facts is not None else {f"{top}/{name}": None for top, name in there}
     originals = {PurePosixPath(path).stem for path in entries if path.startswith("original")}
@@ -117,7 +118,7 @@ def read_preview(src: Path, findings: Findings) -> bool:
         top, stem = path.split("/")[0], PurePosixPath(path).stem
         label = _label(known) if facts is not None else ("real" if top == "original_videos" else "fake")
         if label is None:
-            findings.problem(src / "dataset.json", f"{path}: no label real or fake, left out")
+            findings.problem(listed, f"{path}: no label real or fake, left out")
             continue
         clip = there.pop((top, stem), None)
         if clip is None:
