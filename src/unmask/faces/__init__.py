@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from unmask.faces.align import align_matrix, aligned_crop
 from unmask.faces.crop import CropRecipe
 from unmask.faces.face import Box, Face, FaceDetector
 from unmask.faces.follow import FaceFollower
@@ -29,6 +30,8 @@ __all__ = [
     "MediaStream",
     "Scenes",
     "Track",
+    "align_matrix",
+    "aligned_crop",
     "find_media",
     "find_scenes",
     "is_media",
