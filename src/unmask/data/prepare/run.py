@@ -24,8 +24,8 @@ from unmask.writing import write_text
 #: In the folder of the parts: what was done to the clips, and what became of them.
 RECIPE_FILE, REPORT_FILE = "_recipe.json", "_report.json"
 
-# Clips of a part, and the seconds and bytes of rows after which one is written at the latest.
-_CLIPS, _SECONDS, _BYTES = 512, 60.0, 64 << 20
+#: Clips of a part, and the seconds and bytes of rows after which one is written at the latest.
+PART_CLIPS, PART_SECONDS, PART_BYTES = 512, 60.0, 64 << 20
 
 Executor = Callable[..., Iterator[tuple[Clip, Any]]]
 
@@ -76,7 +76,7 @@ def prepare(
     clips = _selected(index, split, limit)
     made = {"layout": index.layout, **recipe.to_dict()}
     count = rows_now = 0
-    with Parts(folder, SCHEMA, shard, items=_CLIPS, seconds=_SECONDS, size=_BYTES) as parts:
+    with Parts(folder, SCHEMA, shard, items=PART_CLIPS, seconds=PART_SECONDS, size=PART_BYTES) as parts:
         _check_recipe(folder, made)
         notes = read_notes(folder)
         todo = [
