@@ -111,7 +111,8 @@ def read_preview(src: Path, findings: Findings) -> bool:
     else:
         return False
     root = scan(src, findings)
-    there = _by_name(root, findings)
+    tops = {path.split("/")[0] for path in facts or ()} | {"original_videos", "method_A", "method_B"}
+    there = _by_name(root, tops, findings)
     entries = facts if facts is not None else {f"{top}/{name}": None for top, name in there}
     originals = {PurePosixPath(path).stem for path in entries if path.startswith("original")}
     for path, known in entries.items():
@@ -148,10 +149,10 @@ def read_preview(src: Path, findings: Findings) -> bool:
     return True
 
 
-def _by_name(root: Folder, findings: Findings) -> dict[tuple[str, str], Sequence]:
+def _by_name(root: Folder, tops: set[str], findings: Findings) -> dict[tuple[str, str], Sequence]:
     found: dict[tuple[str, str], Sequence] = {}
     for top, folder in root.folders.items():
-        for inner in list(folder.walk()):
+        for inner in list(folder.walk()) if top in tops else ():
             for clip in sequences(inner, findings):
                 if found.setdefault((top, clip.name), clip) is not clip:
                     findings.problem(clip.paths[0], f"has the name of {found[top, clip.name].paths[0]}, left out")
