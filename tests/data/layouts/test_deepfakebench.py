@@ -99,6 +99,32 @@ def test_entries_that_are_not_as_they_should_be(tmp_path: Path) -> None:
     assert len(index.clips) == 5
 
 
+def test_frames_right_below_a_split_are_a_clip_named_by_their_folder(tmp_path: Path) -> None:
+    """What upstream writes as the val of DFDC."""
+    src = build("deepfakebench", tmp_path)
+    frames = ["DFDC/test/frames/abcdefghij/000.png"]
+    (src / "datasets" / "rgb" / frames[0]).parent.mkdir(parents=True)
+    byte(src / "datasets" / "rgb" / frames[0])
+    tree = {"DFDC": {"DFDC_Real": {"val": {"label": "DFDC_Real", "frames": frames}, "test": {}, "train": {}}}}
+    (src / _FOLDER / "DFDC.json").write_text(json.dumps(tree))
+    clip = _by_key(src)["DFDC/real/source/abcdefghij"]
+    assert (clip.split, clip.source) == ("val", "abcdefghij")
+
+
+def test_domains_of_df40_keep_their_pairs_together(tmp_path: Path) -> None:
+    src = build("deepfakebench", tmp_path)
+    tree: dict[str, Any] = {}
+    for label, video in (("simswap_Fake", "001_870"), ("simswap_Real", "870")):
+        frame = f"DF40_train/{label}/frames/{video}/000.png"
+        (src / "datasets" / "rgb" / frame).parent.mkdir(parents=True)
+        byte(src / "datasets" / "rgb" / frame)
+        tree[label] = {"train": {video: {"label": label, "frames": [f"deepfakes_detection_datasets/{frame}"]}}}
+    (src / _FOLDER / "simswap_ff.json").write_text(json.dumps({"simswap_ff": tree}))
+    clips = _by_key(src)
+    assert clips["simswap_ff/simswap/source/001_870"].component == "001+870"
+    assert clips["simswap_ff/real/source/870"].component == "001+870"
+
+
 def test_masks_are_taken_where_every_frame_has_one(tmp_path: Path) -> None:
     src = build("deepfakebench", tmp_path)
     masks = [

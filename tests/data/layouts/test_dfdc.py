@@ -67,6 +67,15 @@ def test_entries_without_a_label(tmp_path: Path) -> None:
     assert reasons == [f"{name}.mp4: no label REAL or FAKE, left out" for name in ("aaaaaaaaaa", "bbbbbbbbbb")]
 
 
+def test_clips_of_broken_metadata_are_counted(tmp_path: Path) -> None:
+    src = build("dfdc", tmp_path)
+    part = src / "dfdc_train_part_0"
+    (part / "metadata.json").write_text('{"aaaaaaaaaa.mp4": ')
+    reasons = [str(problem).removeprefix(str(part)) for problem in read_layout("dfdc", src).problems]
+    assert reasons[0].startswith("/metadata.json: is no valid JSON (")
+    assert reasons[1:] == [": 2 clips without a label, left out"]
+
+
 def test_the_name_of_a_folder_outside_is_no_split(tmp_path: Path) -> None:
     src = build("dfdc", tmp_path / "test" / "DFDC")
     path = src / "dfdc_train_part_0" / "metadata.json"

@@ -71,7 +71,9 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
                 frames=clip.frames,
             )
         )
-    for stem, clip in clips.items():
+    if clips and not named:
+        findings.problem(folder.path, f"{len(clips)} clips without a label, left out")
+    for stem, clip in clips.items() if named else ():
         if stem not in named:
             findings.problem(clip.paths[0], "is not named in the metadata, its label is unknown; left out")
 
