@@ -8,6 +8,7 @@ import pytest
 
 from tests.data.layouts.trees import build
 from unmask.data.layouts import Clip, read_layout
+from unmask.errors import UnmaskError
 
 
 def _by_key(layout: str, src: Path) -> dict[str, Clip]:
@@ -40,6 +41,29 @@ def test_a_list_file_alone_and_its_numbers(tmp_path: Path) -> None:
     ]
     assert not any(clip.cropped for clip in index.clips)
     assert index.notes == ("some_val.txt: labels are numbers; 0 is taken as real and 1 as fake",)
+
+
+def test_numbers_of_other_data_sets_are_no_ids_of_ffpp(tmp_path: Path) -> None:
+    for name in ("real/000/1.png", "real/000/2.png", "swapped/000/1.png", "swapped/cat.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    lines = ("real/000/1.png 0", "real/000/2.png 0", "swapped/000/1.png 1", "swapped/cat.png 1")
+    (tmp_path / "mine.txt").write_text("\n".join(lines))
+    index = read_layout("lists", tmp_path / "mine.txt")
+    assert [(clip.dataset, clip.video, clip.component, clip.frames) for clip in index.clips] == [
+        ("mine", "swapped/000", "fake/swapped/000", (1,)),
+        ("mine", "swapped/cat", "fake/swapped/cat", ()),
+        ("mine", "real/000", "real/000", (1, 2)),
+    ]
+
+
+def test_folders_of_crops_without_the_first_face(tmp_path: Path) -> None:
+    src = build("lists", tmp_path)
+    for path in (src / "original_c23/071").glob("*_0.png"):
+        path.unlink()
+    index = read_layout("lists", src)
+    assert ["none of face 0" in problem.reason for problem in index.problems] == [True]
+    assert len(index.clips) == 3
 
 
 def test_lines_of_a_list_that_cannot_be_used(tmp_path: Path) -> None:
@@ -138,6 +162,7 @@ def test_images_of_one_video_are_its_frames(tmp_path: Path) -> None:
         ("a.mp4", "label '' is not real or fake (or 0 or 1); left out"),
         ("a.mp4,real,Swap", "label real with method 'Swap'"),
         ("a\0b.mp4,fake", "left out"),
+        ("a.mp4,fake,Other,holdout", "split 'holdout' is not train, val or test"),
     ],
 )
 def test_rows_that_cannot_be_used(row: str, reason: str, tmp_path: Path) -> None:
@@ -145,9 +170,10 @@ def test_rows_that_cannot_be_used(row: str, reason: str, tmp_path: Path) -> None
     (tmp_path / "a.txt").write_bytes(b"x")
     (tmp_path / "empty").mkdir()
     path = tmp_path / "c.csv"
-    path.write_text(f"path,label,method\n{row}\na.mp4,fake,Swap\n")
+    path.write_text(f"path,label,method,split\n{row}\na.mp4,fake,Swap\n")
     index = read_layout("csv", path)
-    assert len(index.clips) == 1
+    assert [clip.method for clip in index.clips if clip.method != "Other"] == ["Swap"]
+    assert {clip.split for clip in index.clips} == {""}
     (problem,) = index.problems
     assert problem.path == f"{path}:2"
     assert reason in problem.reason
@@ -160,6 +186,14 @@ def test_the_same_clip_twice(tmp_path: Path) -> None:
     index = read_layout("csv", path)
     assert len(index.clips) == 1
     assert ["would be the same clip" in problem.reason for problem in index.problems] == [True]
+
+
+def test_a_csv_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(
+        UnmaskError, match=r"holds nothing of the layout csv; expected .* \(.*c.csv: is no UTF-8 text\)"
+    ):
+        read_layout("csv", tmp_path / "c.csv")
 
 
 def test_a_csv_without_its_columns(tmp_path: Path) -> None:
