@@ -211,7 +211,8 @@ def read_layout(name: str, src: str | Path) -> Index:
             inner += [each for each in children(path) if each.is_dir()]
     except (OSError, ValueError) as error:
         raise UnmaskError(src, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    found = {}
+    found: dict[Path, Findings] = {}
+    problems: tuple[Problem, ...] = ()
     for each in inner:
         # One level down as well: people give the folder that they unpacked an archive into.
         findings = Findings()
@@ -219,6 +220,7 @@ def read_layout(name: str, src: str | Path) -> Index:
             found[each] = findings
             if each is path:
                 break
+        problems += findings.index(name).problems
     if len(found) == 1:
         (where, findings), *_ = found.items()
         if where is not path:
@@ -227,4 +229,5 @@ def read_layout(name: str, src: str | Path) -> Index:
     if found:
         raise UnmaskError(src, f"holds the layout {name} more than once: {', '.join(each.name for each in found)}")
     lines = (line.strip().split("  ")[0] for line in layout.sketch.strip().splitlines())
-    raise UnmaskError(src, f"holds nothing of the layout {name}; expected {' and '.join(list(lines)[:2])}")
+    why = f" ({problems[0]})" if problems else ""
+    raise UnmaskError(src, f"holds nothing of the layout {name}; expected {' and '.join(list(lines)[:2])}{why}")

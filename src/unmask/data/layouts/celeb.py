@@ -108,6 +108,9 @@ def _test_list(root: Folder, findings: Findings) -> dict[str, str] | None:
                 f"{path}:{number}", f"labels {place} {label}, against its folder (1 is real); the folder counts"
             )
         names[str(place.with_suffix("")).casefold()] = str(place)
+    if not names:
+        findings.problem(path, "names no video: no clip has a split")
+        return None
     findings.note(f"splits: the videos of {TEST_LIST} are for testing, all others for training; there is no val")
     return names
 

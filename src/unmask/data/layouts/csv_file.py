@@ -82,6 +82,8 @@ def _clip(file: Path, number: int, row: dict[str, str], findings: Findings) -> C
         )
         return None
     split = row.get("split", "")
+    if split and split.casefold() not in SPLITS:
+        findings.problem(where, f"split {split!r} is not train, val or test; the clip is taken without one")
     video = row.get("video") or str(Path(name).with_suffix("") if path.is_file() else Path(name))
     own = video if label == "real" else f"{method}/{video}"
     source = row.get("source") or own
@@ -91,7 +93,7 @@ def _clip(file: Path, number: int, row: dict[str, str], findings: Findings) -> C
         method=method,
         dataset=row.get("dataset") or file.stem,
         quality=row.get("quality") or AS_IT_IS,
-        split=SPLITS.get(split.casefold(), split),
+        split=SPLITS.get(split.casefold(), ""),
         video=video,
         source=source,
         component=source,

@@ -85,6 +85,8 @@ def _splits(root: Folder, findings: Findings) -> dict[str, str]:
             name = PurePosixPath(line.replace("\\", "/")).stem
             if splits.setdefault(name, split) != split:
                 findings.problem(f"{path}:{number}", f"{name} is in {splits[name]}.txt as well, which counts")
+    if folder and not splits:
+        findings.problem(folder.path, "its lists name no clip: no clip has a split")
     return splits
 
 

@@ -194,12 +194,12 @@ def _place(keys: tuple[str, ...], group: str, folder: str) -> tuple[str, str, st
 
 def _people(dataset: str, method: str, video: str) -> tuple[str, str, str]:
     """Source, component and donor of a clip, by the names of its data set."""
-    if dataset == ffpp.FFPP:
+    if dataset == ffpp.FFPP or dataset.endswith("_ff"):  # DF40 calls its domains so
         source, donor = ffpp.people(video)
         return source, ffpp.official_pairs().component(source), donor
     if dataset == ffpp.DFD:
         return ffpp.actors(video)
-    if dataset in (celeb.V1, celeb.V2, celeb.PLUS_PLUS):
+    if dataset in (celeb.V1, celeb.V2, celeb.PLUS_PLUS) or dataset.endswith("_cdf"):
         return celeb.people(video)
     if dataset == deeperforensics.DEEPER_FORENSICS:
         source, actor = deeperforensics.people(video)

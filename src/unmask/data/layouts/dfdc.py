@@ -64,14 +64,16 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
                 method=DFDC if label == "fake" else "real",
                 dataset=DFDC,
                 quality=AS_IT_IS,
-                split=SPLITS.get(split.casefold(), split) or split_of_folder,
+                split=SPLITS.get(split.casefold(), "") or split_of_folder,
                 video=stem,
                 source=source,
                 component=source,
                 frames=clip.frames,
             )
         )
-    for stem, clip in clips.items():
+    if clips and not named:
+        findings.problem(folder.path, f"{len(clips)} clips without a label, left out")
+    for stem, clip in clips.items() if named else ():
         if stem not in named:
             findings.problem(clip.paths[0], "is not named in the metadata, its label is unknown; left out")
 
@@ -111,7 +113,8 @@ def read_preview(src: Path, findings: Findings) -> bool:
     else:
         return False
     root = scan(src, findings)
-    there = _by_name(root, findings)
+    tops = {path.split("/")[0] for path in facts or ()} | {"original_videos", "method_A", "method_B"}
+    there = _by_name(root, tops, findings)
     entries = facts if facts is not None else {f"{top}/{name}": None for top, name in there}
     originals = {PurePosixPath(path).stem for path in entries if path.startswith("original")}
     for path, known in entries.items():
@@ -134,7 +137,7 @@ def read_preview(src: Path, findings: Findings) -> bool:
                 method=top if label == "fake" else "real",
                 dataset=PREVIEW,
                 quality=AS_IT_IS,
-                split=SPLITS.get(split, split),
+                split=SPLITS.get(split, ""),
                 video=stem,
                 source=source,
                 component=person,
@@ -148,10 +151,10 @@ def read_preview(src: Path, findings: Findings) -> bool:
     return True
 
 
-def _by_name(root: Folder, findings: Findings) -> dict[tuple[str, str], Sequence]:
+def _by_name(root: Folder, tops: set[str], findings: Findings) -> dict[tuple[str, str], Sequence]:
     found: dict[tuple[str, str], Sequence] = {}
     for top, folder in root.folders.items():
-        for inner in list(folder.walk()):
+        for inner in list(folder.walk()) if top in tops else ():
             for clip in sequences(inner, findings):
                 if found.setdefault((top, clip.name), clip) is not clip:
                     findings.problem(clip.paths[0], f"has the name of {found[top, clip.name].paths[0]}, left out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,14 +72,14 @@ class Findings:
 
     def read_lines(self, path: Path) -> list[tuple[int, str]]:
         """Lines with their numbers, from 1, without the empty ones; none and a problem where it cannot be read."""
-        lines = (self.read_text(path) or "").splitlines()
+        lines = io.StringIO(self.read_text(path) or "", newline=None)
         return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
     def read_rows(self, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         """Rows of a CSV file (comma, semicolon or tab) with their line numbers; column names in lower case."""
         text = self.read_text(path) or ""
         head = text.split("\n", 1)[0]
-        reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=head.count))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
         columns = [name.strip().lower() for name in next(reader, [])]
         while True:
             try:

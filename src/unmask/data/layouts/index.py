@@ -22,7 +22,7 @@ class Clip:
         frames: position in the video of each of several paths; empty counts from 0.
         masks: like ``paths``, pictures of what was manipulated; empty where the data set has none.
         cropped: the pictures are face crops already and are taken as they are.
-        donor: the video another face was taken from; empty where there is none or it is not known.
+        donor: the video or person another face was taken from; empty where there is none or it is not known.
     """
 
     paths: tuple[Path, ...]

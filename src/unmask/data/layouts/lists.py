@@ -19,11 +19,13 @@ from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import children, frames_of
 from unmask.faces.media import IMAGE_SUFFIXES
 
-#: First words of a path, in lower case, and the manipulation they name.
-_METHODS = {
-    **dict.fromkeys(("original", "origin", "real", "youtube", "original_sequences", "pristine"), "real"),
+#: Folders of a path, in lower case, that are FF++'s, and the manipulation they name.
+_FFPP = {
+    **dict.fromkeys(("original", "origin", "original_sequences", "youtube"), "real"),
     **{method.casefold(): method for method in ffpp.MANIPULATIONS},
 }
+#: The same with words that anybody's folders may have.
+_METHODS = {**_FFPP, "real": "real", "pristine": "real"}
 
 
 @dataclass
@@ -36,6 +38,8 @@ class _Entry:
     video: str
     split: str
     published: bool
+    ffpp: bool
+    frames: bool
     paths: dict[Path, None] = field(default_factory=dict)
 
 
@@ -96,10 +100,14 @@ def _read_line(
         return
     frame = path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
     published = all(_published(each) for each in paths)
-    if published:
+    if published and not frame:
         paths = tuple(each for each in paths if each.stem.endswith("_0"))
+    if not paths:
+        findings.problem(where, f"{name}: has crops of further faces only, none of face 0; left out")
+        return
     folder = relative.parent
-    known = ffpp.people(folder.name if frame else relative.stem)[0] in ffpp.official_pairs().split
+    original, _ = ffpp.people(folder.name if frame else relative.stem)
+    known = original in ffpp.official_pairs().split and any(_word(part)[0] in _FFPP for part in relative.parts)
     numbered = re.fullmatch(r"(frame_?)?\d+", relative.stem) and folder.name.casefold() not in (*_METHODS, *LABELS)
     if frame and (known or published or numbered):
         clip = folder
@@ -108,7 +116,7 @@ def _read_line(
     # Two clips of a name in two folders are two clips, unless the folders say what they are.
     video = clip.name if known else str(clip)
     split = next((SPLITS[word] for word in re.split(r"[^a-z]+", file.stem.casefold()) if word in SPLITS), "")
-    fresh = _Entry(label, method, quality, video, split, published)
+    fresh = _Entry(label, method, quality, video, split, published, known, path.is_dir() or clip is folder)
     entry = entries.setdefault((method, quality, video), fresh)
     if entry.split != split:
         findings.problem(where, f"{name}: its clip is in the list for {entry.split or 'no split'} as well; left out")
@@ -122,22 +130,20 @@ def _clip(entry: _Entry, src: Path) -> Clip:
     sequence = frames_of(entry.video, entry.paths)
     pairs = ffpp.official_pairs()
     source, donor = ffpp.people(entry.video)
-    known = source in pairs.split
     own = entry.video if entry.label == "real" else f"{entry.method}/{entry.video}"
-    single = len(entry.paths) == 1
     return Clip(
-        paths=tuple(entry.paths) if single else sequence.paths,
+        paths=sequence.paths,
         label="real" if entry.label == "real" else "fake",
         method=entry.method,
-        dataset=ffpp.FFPP if known else src.stem,
+        dataset=ffpp.FFPP if entry.ffpp else src.stem,
         quality=entry.quality,
         split=entry.split,
         video=entry.video,
-        source=source if known else own,
-        component=pairs.component(source) if known else own,
-        frames=() if single and not entry.published else sequence.frames,
+        source=source if entry.ffpp else own,
+        component=pairs.component(source) if entry.ffpp else own,
+        frames=sequence.frames if entry.frames else (),
         cropped=entry.published,
-        donor=donor if known else "",
+        donor=donor if entry.ffpp else "",
     )
 
 
@@ -161,11 +167,16 @@ def _resolve(name: str, relative: PurePosixPath, file: Path, src: Path) -> Path 
 def _method_and_quality(path: PurePosixPath, label: str) -> tuple[str, str]:
     method, quality = "", AS_IT_IS
     for part in path.parts:
-        word, _, suffix = part.casefold().rpartition("_")
-        if suffix in ffpp.QUALITIES:
-            method, quality = method or _METHODS.get(word, ""), ffpp.QUALITIES[suffix]
-        method = method or _METHODS.get(part.casefold(), "")
+        word, named = _word(part)
+        method, quality = method or _METHODS.get(word, ""), named or quality
     return method or label, quality
+
+
+def _word(part: str) -> tuple[str, str]:
+    """Word and quality of a folder: ``Deepfakes_c23`` and ``c0`` have one, ``original_sequences`` has none."""
+    word, _, suffix = part.casefold().rpartition("_")
+    quality = ffpp.QUALITIES.get(suffix, "")
+    return (word if quality else part.casefold()), quality
 
 
 def _published(path: Path) -> bool:

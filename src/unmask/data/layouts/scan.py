@@ -185,7 +185,8 @@ def frame_number(stem: str) -> int | None:
     if not numbers:
         return None
     published = re.fullmatch(r"\d+(?:_\d+)?_(\d{6})_\d+", stem)
-    return int(published[1] if published else numbers[-1])
+    number = published[1] if published else numbers[-1]
+    return int(number) if len(number) < 10 else None  # longer ones are dates and hashes
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
