@@ -2,9 +2,9 @@
 
     python benchmarks/prepare.py [--json results/prepare.json] [--videos DIR] [--workers 2] [--rounds 3]
 
-The three take turns with the same clips, frames and number of processes. Decoding alone takes the same frames as RGB and
-drops them: the bound. The reference is the same pipeline, but for the search: each frame as it is, down to faces of 20
-pixels, as the published preprocessing scripts do it.
+The three take turns with the same clips, frames and number of processes. Decoding alone takes the same frames as RGB
+and drops them: the bound. The reference is the same pipeline, but for the search: each frame as it is, down to faces
+of 20 pixels, as the published preprocessing scripts do it.
 
 Ratios are of the work that grows with the data set: what the processes did, by the clock and by the processor, and
 the writing of the table; the start of the processes is not in them. They are of the fastest round, which other work on
@@ -37,7 +37,7 @@ from unmask.data.prepare import PrepareRecipe, prepare
 from unmask.data.prepare.clip import Note, Row, prepare_clip
 from unmask.data.prepare.pictures import Pictures
 from unmask.demo import portraits
-from unmask.faces import MTCNN, Face, FaceFollower, find_media
+from unmask.faces import MTCNN, Face, FaceFollower, Scenes, find_media
 from unmask.workers import WorkerDied, work
 
 CONTENDERS = ("decoding alone", "unmask prepare", "MTCNN at full resolution")
@@ -51,9 +51,10 @@ class FullResolution(FaceFollower):
     def __init__(self) -> None:
         super().__init__(MTCNN(longer_side=1 << 15, min_face=1e-6))
 
-    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[list[Face]]:
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
+        scenes = Scenes()
         for frame in frames:
-            yield self.detector([frame])[0]
+            yield scenes.label(frame), self.detector([frame])[0]
 
 
 def contender(name: str, recipe: PrepareRecipe) -> Callable[[Clip], tuple[list[Row], Note]]:
@@ -124,7 +125,7 @@ def make_clips(folder: Path, seconds: float) -> list[Path]:
         for number, portrait in enumerate(portraits()):
             made.append(folder / f"{height}p-{number}.mp4")
             with av.open(str(made[-1]), "w") as container:
-                stream = container.add_stream("libx264", rate=rate, options={"crf": "23", "preset": "veryfast"})
+                stream = container.add_stream("libx264", rate=rate, options={"crf": "23", "preset": "medium"})
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.time_base = Fraction(1, rate)
                 for moment in range(round(seconds * rate)):

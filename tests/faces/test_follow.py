@@ -89,8 +89,8 @@ def test_frames_are_taken_one_by_one_and_few_are_held() -> None:
             yield portrait(128)
 
     ahead = []
-    for number, faces in enumerate(FaceFollower(every=4).follow(frames())):
-        assert len(faces) == 1
+    for number, (scene, faces) in enumerate(FaceFollower(every=4).follow(frames())):
+        assert (scene, len(faces)) == (0, 1)
         ahead.append(len(taken) - number)
     assert max(ahead) <= 5
     assert len(ahead) == 12

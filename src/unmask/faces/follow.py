@@ -43,10 +43,13 @@ class FaceFollower:
 
     def __call__(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """The faces of each frame (uint8, H x W x 3, RGB), sorted by area, largest first."""
-        return list(self.follow(frames))
+        return [faces for _, faces in self.follow(frames)]
 
-    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[list[Face]]:
-        """The same, one frame after the other, as many as ``every`` behind; no more frames than that are held."""
+    def follow(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
+        """Of one frame after the other its scene, as :class:`~unmask.faces.tracks.Scenes` labels it, and its faces.
+
+        They come up to ``every`` frames behind; no more frames than that are held.
+        """
         scenes = Scenes()
         last: _Seen | None = None
         since: list[_Seen] = []  # frames since the last search
@@ -60,14 +63,17 @@ class FaceFollower:
             if faces is not None:
                 since.append(seen)
                 continue
-            self._follow_back(seen, since)
-            yield from (_sorted(each.faces) for each in (*since, seen))
+            yield from self._searched(seen, since)
             since = []
         if since:
             seen = since.pop()
             seen.faces = self._search(seen.image)
-            self._follow_back(seen, since)
-            yield from (_sorted(each.faces) for each in (*since, seen))
+            yield from self._searched(seen, since)
+
+    def _searched(self, seen: _Seen, since: Sequence[_Seen]) -> Iterator[tuple[int, list[Face]]]:
+        self._follow_back(seen, since)
+        for each in (*since, seen):
+            yield each.scene, sorted(each.faces, key=lambda face: -face.box.area)
 
     def _search(self, image: np.ndarray) -> list[Face]:
         return self.detector([image])[0]
@@ -96,7 +102,3 @@ class FaceFollower:
 def _known(face: Face, faces: Sequence[Face]) -> bool:
     """Whether one of the faces is where this one is."""
     return any(face.box.iou(other.box) > 0.2 for other in faces)
-
-
-def _sorted(faces: Sequence[Face]) -> list[Face]:
-    return sorted(faces, key=lambda face: -face.box.area)

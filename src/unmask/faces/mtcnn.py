@@ -9,7 +9,7 @@ finding faces.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from unmask.faces.face import Box, Face
 _PNET_WINDOW, _RNET_WINDOW, _ONET_WINDOW = 12, 24, 48
 _PNET_STRIDE = 2
 _PYRAMID_STEP = 0.709  # 1 / sqrt(2): each level has half the area of the one before (section III-B)
-# The window looks wider than the face: a face that moved by less than this part of its size is still in it. The last
-# network alone is stricter than as the end of the cascade, and sure when a second look changes the box little.
-_FOLLOWED_SCORE, _FOLLOWED_OVERLAP = 0.95, 0.7
+# Following a face, the last network stands alone, so it must be surer than as the end of the cascade. Overlaps (IoU) of
+# new and old box: from the first on, the face was well in the window; below the second, a second look is still moving.
+_FOLLOWED_SCORE, _STILL, _SETTLED = 0.95, 0.8, 0.7
 # A textured frame must not flood the second network; a crowd stays well below.
 _MAX_CANDIDATES = 600
 _ONET_LONGER_SIDE = 1920
@@ -99,8 +99,8 @@ class MTCNN:
     def follow(self, frame: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
         """Look for faces of one frame in the next of the same clip, around where they were.
 
-        Only the last network runs, twice: on the square of the old box, then on that of the box it gave. That costs
-        a small part of a search, and finds no face that was not there before.
+        Only the last network runs: on the square of the old box, and where the face moved much once more on that of
+        the new one. That costs a small part of a search, and finds no face that was not there before.
 
         Args:
             frame: uint8 (H, W, 3), RGB, of the size of the frame with the faces.
@@ -112,24 +112,32 @@ class MTCNN:
         Raises:
             UnmaskError: the networks are not installed.
         """
+        answers = self._look_again(frame, faces)
+        moved = {
+            i: answer
+            for i, (face, answer) in enumerate(zip(faces, answers, strict=True))
+            if answer is not None and answer.box.iou(face.box) < _STILL
+        }
+        for (i, first), second in zip(moved.items(), self._look_again(frame, list(moved.values())), strict=True):
+            settled = second is not None and second.box.iou(first.box) >= _SETTLED
+            answers[i] = second if settled else None
+        height, width = frame.shape[:2]
+        sure = {
+            i: face
+            for i, face in enumerate(answers)
+            if face is not None and face.score >= _FOLLOWED_SCORE and _centred(face, width, height)
+        }
+        numbers, edges = list(sure), _edges(face.box for face in sure.values())
+        scores = np.array([face.score for face in sure.values()])
+        stays = {numbers[i] for i in suppress(edges, scores, 0.7, of_smaller=True)} if sure else set()
+        return [face if i in stays else None for i, face in enumerate(answers)]
+
+    def _look_again(self, frame: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
+        """What the last network sees on the square of each face."""
         if not faces:
             return []
-        boxes = [face.box for face in faces]
-        edges = np.array([(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes])
-        first, _, _ = self._look_closely(frame, to_squares(edges))
-        second, points, scores = self._look_closely(frame, to_squares(first))
-        found = [_face(*each) for each in zip(second, points, scores, strict=True)]
-        stays = set(suppress(second, scores, 0.7, of_smaller=True).tolist())
-        height, width = frame.shape[:2]
-        answers: list[Face | None] = []
-        for i, (box, face) in enumerate(zip(first.tolist(), found, strict=True)):
-            sure = face is not None and i in stays and face.score >= _FOLLOWED_SCORE
-            if sure and face is not None:
-                (x, y), before = face.box.centre, _face(np.array(box), points[i], 1.0)
-                sure = 0 <= x < width and 0 <= y < height
-                sure = sure and before is not None and face.box.iou(before.box) >= _FOLLOWED_OVERLAP
-            answers.append(face if sure else None)
-        return answers
+        looked = self._look_closely(frame, to_squares(_edges(face.box for face in faces)))
+        return [_face(*each) for each in zip(*looked, strict=True)]
 
     def _find(self, frame: np.ndarray) -> list[Face]:
         height, width = frame.shape[:2]
@@ -274,6 +282,18 @@ def _face(edges: np.ndarray, points: np.ndarray, score: float) -> Face | None:
     if right - left < 1 or bottom - top < 1:
         return None
     return Face(Box(left, top, right - left, bottom - top), float(score), tuple((x, y) for x, y in points.tolist()))
+
+
+def _edges(boxes: Iterable[Box]) -> np.ndarray:
+    """Boxes as edges (N, 4)."""
+    rows = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _centred(face: Face, width: int, height: int) -> bool:
+    """Whether the middle of a face lies in a frame of that size, in pixels."""
+    x, y = face.box.centre
+    return 0 <= x < width and 0 <= y < height
 
 
 def _shifted(face: Face, border: float, across: float, down: float) -> Face:

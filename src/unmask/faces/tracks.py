@@ -138,13 +138,8 @@ def _colours(image: np.ndarray) -> np.ndarray:
     import cv2
 
     # Some pixels of a large frame say as much about its colours as all of them.
-    step = max(1, min(image.shape[:2]) // 256)
-    small = (
-        cv2.resize(np.ascontiguousarray(image[::step, ::step]), (64, 64), interpolation=cv2.INTER_AREA).astype(np.int64)
-        >> 6
-    )
-    codes = small[..., 0] * 16 + small[..., 1] * 4 + small[..., 2]
+    step = max(1, min(image.shape[:2]) // 128)
+    small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (64, 64), interpolation=cv2.INTER_AREA)
+    codes = (small.astype(np.int64) >> 6) @ (16, 4, 1)
     fields = codes.reshape(4, 16, 4, 16).transpose(0, 2, 1, 3).reshape(16, 256)
-    counts = np.zeros((16, 64))
-    np.add.at(counts, (np.arange(16)[:, None], fields), 1 / 256)
-    return counts
+    return np.bincount((fields + 64 * np.arange(16)[:, None]).ravel(), minlength=16 * 64).reshape(16, 64) / 256

@@ -17,7 +17,7 @@ from unmask.data.prepare.recipe import PrepareRecipe
 from unmask.errors import UnmaskError
 from unmask.faces.follow import FaceFollower
 from unmask.faces.media import Frame
-from unmask.faces.tracks import Scenes, link_tracks
+from unmask.faces.tracks import link_tracks
 
 Row = dict[str, Any]
 #: What is remembered of a clip, besides its rows: ``state`` (``done``, ``no face`` or ``broken``), ``reason``,
@@ -90,7 +90,7 @@ def _taken(
         with watch("crops"):
             finds, remarks = as_is(clip, recipe, pictures)
         return [finds], Counter(), len(finds), remarks
-    cropper, masks, scenes = Cropper(recipe), Masks(clip, recipe), Scenes()
+    cropper, masks = Cropper(recipe), Masks(clip, recipe)
     waiting: deque[Frame] = deque()
     labels: list[int] = []
     found: dict[tuple[int, int], Find] = {}
@@ -101,9 +101,9 @@ def _taken(
             waiting.append(frame)
             yield frame.image
 
-    for position, faces in enumerate(watch.each("detection", follower.follow(images()))):
+    for position, (scene, faces) in enumerate(watch.each("detection", follower.follow(images()))):
         frame = waiting.popleft()
-        labels.append(scenes.label(frame.image))
+        labels.append(scene)
         faces_of.append(faces)
         with watch("masks"):
             mask = masks.at(frame)
