@@ -13,7 +13,7 @@ from unmask.errors import UnmaskError
 if TYPE_CHECKING:
     from unmask.data.prepare import PrepareRecipe, Report
 
-#: So many clips without a face are printed; all of them are in the report.
+#: So many lines of a kind are printed; all of them are in the report.
 SHOWN = 10
 
 
@@ -171,14 +171,21 @@ def _print(report: Report, out: str) -> None:
         table.add_row(*(name or "-" for name in names), f"{clips:,}", f"{rows:,}")
     # A file or pipe has no width: nothing may be cut off there.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    for note in report.notes[:SHOWN]:
+        print(f"note: {note}")
     without = [each["reason"] for each in report.reasons if each["state"] == "no face"]
     for reason in without[:SHOWN]:
         print(f"without a face: {reason}")
     if len(without) > SHOWN:
         print(f"without a face: {len(without) - SHOWN:,} more")
     for reason, faces in report.left_out.items():
-        print(f"left out: {faces:,} face{'' if faces == 1 else 's'}: {reason}")
+        print(f"left out: {_count(faces, 'face')}: {reason}")
     states = f"{report.done:,} done, {report.without_face:,} without a face, {report.broken:,} broken"
     left = f", {report.to_do:,} not yet" if report.to_do else ""
-    print(f"{report.clips:,} clips: {states}{left}; {report.rows:,} faces in {out}")
-    print(f"this run: {report.clips_now:,} clips, {report.rows_now:,} faces, {report.minutes:.1f} minutes", flush=True)
+    print(f"{_count(report.clips, 'clip')}: {states}{left}; {_count(report.rows, 'face')} in {out}")
+    now = f"{_count(report.clips_now, 'clip')}, {_count(report.rows_now, 'face')}, {report.minutes:.1f} minutes"
+    print(f"this run: {now}", flush=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
