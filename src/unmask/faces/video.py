@@ -107,6 +107,7 @@ class Video:
         import av
 
         wanted = None if self._numbered else set(todo)
+        matrix: tuple[int, ...] | None = None
         with self._open() as (container, stream):
             astray = False
             while todo and not astray:
@@ -127,7 +128,11 @@ class Video:
                         break
                     while todo and todo[0] <= key:
                         todo.popleft()
-                    yield key, _upright(frame)
+                    if matrix is None:
+                        # Of one frame only: asking binds frame and answer to each other until Python's collector
+                        # comes by, and frames are large.
+                        matrix = _display_matrix(frame)
+                    yield key, _upright(frame, matrix)
                     if not todo or todo[0] in jumps:
                         break
                 else:
@@ -289,16 +294,23 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield flush
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
+def _display_matrix(frame: Any) -> tuple[int, ...]:
+    """a, b, c, d of x' = a x + c y, y' = b x + d y (ISO 14496-12, 6.2.2); empty if there is no such matrix."""
     from av.sidedata.sidedata import Type
 
-    image: np.ndarray = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
-        return image
-    # x' = a x + c y, y' = b x + d y (ISO 14496-12, 6.2.2); only quarter turns and mirrors are applied.
+        return ()
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return a, b, c, d
+
+
+def _upright(frame: Any, matrix: tuple[int, ...]) -> np.ndarray:
+    """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
+    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    if not matrix:
+        return image
+    a, b, c, d = matrix  # only quarter turns and mirrors are applied
     if abs(b) > abs(a):
         image = image.transpose(1, 0, 2)
         a, d = c, b
