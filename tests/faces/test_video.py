@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -268,3 +269,16 @@ def test_a_stream_says_when_damage_makes_another_choice_necessary(make_video: Ma
 def test_an_unknown_device_is_named() -> None:
     with pytest.raises(UnmaskError, match="hwaccel abacus: not known to this PyAV"):
         check_hwaccel("abacus")
+
+
+def test_frames_are_freed_without_waiting_for_the_collector(make_video: MakeVideo) -> None:
+    path, alive = make_video(count=40), []
+    gc.collect()
+    gc.disable()
+    try:
+        for number, _ in enumerate(MediaStream(path, 40)):
+            if number % 10 == 9:
+                alive.append(sum(type(each).__name__ == "VideoFrame" for each in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert max(alive) <= 8
