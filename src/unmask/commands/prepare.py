@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: So many lines of a kind are printed; all of them are in the report.
 SHOWN = 10
+#: From one line about the progress to the next, where stderr is no terminal.
+LOG_SECONDS = 60.0
 
 
 def add(commands: Any) -> None:
@@ -106,11 +109,14 @@ def run(options: argparse.Namespace) -> int:
         complain(problem)
     if len(index.problems) > SHOWN:
         complain(f"... {len(index.problems) - SHOWN:,} more; --check names them all")
+    log = _Log()
     with progress() as show:
 
         def tell(done: int, todo: int, clip: Any, note: Mapping[str, Any]) -> None:
             if show is not None:
                 show("clips", done, todo)
+            else:
+                log(done, todo)
             if note["state"] == "broken":
                 complain(note["reason"])
 
@@ -129,6 +135,21 @@ def run(options: argparse.Namespace) -> int:
         )
     _print(report, options.out)
     return FAILED if report.broken else 0
+
+
+class _Log:
+    """A line a minute where nobody is looking now but somebody may read it later."""
+
+    def __init__(self) -> None:
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, todo: int) -> None:
+        now = time.monotonic()
+        if now - self._said < LOG_SECONDS or done == todo:
+            return
+        self._said = now
+        left = (now - self._started) / done * (todo - done) / 60
+        print(f"{done:,} of {_count(todo, 'clip')}, about {left:,.0f} minutes left", file=sys.stderr, flush=True)
 
 
 def _recipe(options: argparse.Namespace) -> PrepareRecipe:

@@ -220,6 +220,18 @@ def test_the_command_on_a_tree_with_everything_that_can_be_wrong(
     }
 
 
+def test_progress_where_there_is_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unmask.commands import prepare as command
+
+    monkeypatch.setattr(command, "LOG_SECONDS", 0.0)
+    for label in ("real", "fake"):
+        clips.with_face(tmp_path / "src" / label / "clip.mp4", 1)
+    assert main(["prepare", "folders", str(tmp_path / "src"), str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert capsys.readouterr().err == "1 of 2 clips, about 0 minutes left\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
