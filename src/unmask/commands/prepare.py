@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def add(commands: Any) -> None:
     prepare.add_argument("out", nargs="?", metavar="OUT", help="folder of the face table")
     prepare.add_argument("--list", action="store_true", help="say what the layouts are")
     prepare.add_argument("--check", action="store_true", help="only say what SRC holds and what is missing")
-    prepare.add_argument("--json", metavar="FILE", help="with --check: write what it says")
+    prepare.add_argument("--json", metavar="FILE", help="also write there what is printed in the end, in full")
 
     what = prepare.add_argument_group("which clips")
     what.add_argument("--split", metavar="S", help="train, val or test")
@@ -96,6 +97,7 @@ def run(options: argparse.Namespace) -> int:
     from unmask.data.prepare import prepare
     from unmask.faces.video import check_hwaccel
     from unmask.parts import Shard
+    from unmask.writing import check_writable, write_text
 
     try:
         recipe = _recipe(options)
@@ -104,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
         raise UnmaskError("prepare", str(error)) from error
     if options.hwaccel is not None:
         check_hwaccel(options.hwaccel)
+    if options.json is not None:
+        check_writable(options.json)
     index = read_layout(options.layout, options.src)
     for problem in index.problems[:SHOWN]:
         complain(problem)
@@ -134,6 +138,8 @@ def run(options: argparse.Namespace) -> int:
             **_executor(options.ray),
         )
     _print(report, options.out)
+    if options.json is not None:
+        write_text(options.json, json.dumps(report.to_json(), indent=1) + "\n")
     return FAILED if report.broken else 0
 
 

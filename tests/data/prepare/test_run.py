@@ -206,8 +206,9 @@ def test_the_command_on_a_tree_with_everything_that_can_be_wrong(
     clips.sound_only(src / "real" / "song.mp4")
     clips.cut_off(src / "real" / "cut.mp4")
     command = ["prepare", "folders", str(src), str(out), "--frames", "2", "--people", "all", "--workers", "2"]
-    assert main([*command, "--min-face", "20"]) == 1
+    assert main([*command, "--min-face", "20", "--json", str(tmp_path / "report.json")]) == 1
     printed = capsys.readouterr()
+    assert (tmp_path / "report.json").read_text() == (out / "_report.json").read_text()
     assert "6 clips: 3 done, 1 without a face, 2 broken; 24 faces in" in printed.out
     assert f"without a face: {src}/real/empty.mp4: no face in 2 frames" in printed.out
     assert f"unmask: {src}/real/song.mp4: has sound but no picture\n" in printed.err
