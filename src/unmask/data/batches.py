@@ -135,7 +135,7 @@ class Batches:
         raise UnmaskError(self.table.where(row), "100 unreadable images in a row")
 
     def _crop(self, row: int) -> np.ndarray:
-        """The decoded crop, kept while there is room: rows come round once an epoch, so the first are as good as any."""
+        """The decoded crop, kept while there is room: each comes round once an epoch, the first are as good as any."""
         image = self._decoded.get(row)
         if image is None:
             image = self.table.image(row)
