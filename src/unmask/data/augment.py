@@ -76,11 +76,11 @@ class Augment:
         else:
             image = resize(image, self.size)
         if draw.chance(a.flip):
-            image = cv2.flip(image, 1)
+            image = np.ascontiguousarray(image[:, ::-1])
         if draw.chance(a.colour):
             image = self._recoloured(image, draw)
         if draw.chance(a.grey):
-            image = cv2.transform(image, _toward_grey(0.0))
+            image = _saturation(image, 0.0)
         if draw.chance(a.rescale):
             image = resize(resize(image, round(self.size * draw.uniform(a.min_scale, 1.0))), self.size)
         if draw.chance(a.noise):
@@ -118,10 +118,9 @@ class Augment:
                 return _contrast(_brightness(image, brightness), contrast)
             return _brightness(_contrast(image, contrast), brightness)
         saturation, hue = draw.uniform(0.7, 1.3), draw.uniform(-0.04, 0.04)
-        matrix = _toward_grey(saturation)
         if order.index(2) < order.index(3):
-            return _hue(cv2.transform(image, matrix), hue)
-        return cv2.transform(_hue(image, hue), matrix)
+            return _hue(_saturation(image, saturation), hue)
+        return _saturation(_hue(image, hue), saturation)
 
 
 def resize(image: Image, size: int) -> Image:
@@ -136,7 +135,7 @@ def rotate(image: Image, degrees: float) -> Image:
     """Counter-clockwise about the middle, bilinear, black where nothing was."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def jpeg(image: Image, quality: int) -> Image:
@@ -151,13 +150,17 @@ def jpeg(image: Image, quality: int) -> Image:
 
 
 def _brightness(image: Image, factor: float) -> Image:
-    return cv2.LUT(image, (_LEVELS * np.float32(factor)).clip(0, 255).astype(np.uint8))
+    return _levelled(image, _LEVELS * np.float32(factor))
 
 
 def _contrast(image: Image, factor: float) -> Image:
     mean = np.float32(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0])
-    levels = _LEVELS * np.float32(factor) + mean * np.float32(1 - factor)
-    return cv2.LUT(image, levels.clip(0, 255).astype(np.uint8))
+    return _levelled(image, _LEVELS * np.float32(factor) + mean * np.float32(1 - factor))
+
+
+def _levelled(image: Image, levels: npt.NDArray[np.float32]) -> Image:
+    """Each of the 256 levels becomes another."""
+    return np.asarray(cv2.LUT(image, levels.clip(0, 255).astype(np.uint8)), np.uint8)
 
 
 def _hue(image: Image, turn: float) -> Image:
@@ -171,10 +174,12 @@ def _hue(image: Image, turn: float) -> Image:
     return np.minimum(rgb, 255, out=rgb).astype(np.uint8)
 
 
-def _toward_grey(saturation: float) -> npt.NDArray[np.float64]:
-    """(3, 4) colour matrix: 1 keeps the colours, 0 is grey; half a level off makes OpenCV's rounding a cut."""
-    grey = (1 - saturation) * np.tile(np.array([[0.2989, 0.587, 0.114]]), (3, 1))
-    return np.hstack([grey + saturation * np.eye(3), np.full((3, 1), -0.499)])
+def _saturation(image: Image, factor: float) -> Image:
+    """1 keeps the colours, 0 is grey."""
+    grey = (1 - factor) * np.tile(np.array([[0.2989, 0.587, 0.114]]), (3, 1))
+    # Half a level less makes OpenCV's rounding a cut.
+    matrix = np.hstack([grey + factor * np.eye(3), np.full((3, 1), -0.499)])
+    return np.asarray(cv2.transform(image, matrix), np.uint8)
 
 
 class _Draw:
