@@ -76,7 +76,7 @@ class Augment:
         else:
             image = resize(image, self.size)
         if draw.chance(a.flip):
-            image = np.ascontiguousarray(image[:, ::-1])
+            image = np.asarray(cv2.flip(image, 1), np.uint8)
         if draw.chance(a.colour):
             image = self._recoloured(image, draw)
         if draw.chance(a.grey):
