@@ -4,13 +4,17 @@
 
 The share of compute is the time of some training steps on one batch that is at hand, over the time of as many steps
 that take theirs from the loader, its start included. On few cores the loader also takes from training what it does not
-make it wait for: that is in this ratio, and in the share of processor time, which other work disturbs least.
+make it wait for: that is in this ratio, and in the share of processor time (of one thread each, so that waiting for one
+another is no work), which other work disturbs least. Where there is other work, threads of OpenMP that wait actively
+slow training down several times over, and the ratios say nothing: OMP_WAIT_POLICY=PASSIVE makes them wait asleep.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
+import statistics
 import tempfile
 import time
 import warnings
@@ -165,6 +169,7 @@ def measure(options: argparse.Namespace, device: torch.device, path: Path) -> No
     encoded = [table.encoded(row) for row in range(rows)]
     setting = {"backbone": options.backbone, "size": size, "batch": rows, "steps": options.steps}
     setting |= {"workers": options.workers, "table": path.name}
+    setting |= {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set")}
     report = Report("loader", f"{rows} images of {size} px", setting, options.device)
 
     def batches(**options: object) -> Batches:
@@ -192,15 +197,16 @@ def measure(options: argparse.Namespace, device: torch.device, path: Path) -> No
         ),
     }
     report.time(alone, turns=options.turns, seconds=0.5, warm_up=4)
+    training = Training(options.backbone, device, options.steps)
+    report.time({"training step, one thread": partial(training.step, augmented[0])}, turns=options.turns)
     torch.set_num_threads(options.threads)
 
-    training = Training(options.backbone, device, options.steps)
     pin, last = device.type == "cuda", 1 << 30
     ahead = partial(stream, augmented, 0, last, options.workers, pin=pin)
     process = partial(
         DataLoader, augmented, batch_size=None, sampler=range(last), num_workers=1, prefetch_factor=4, pin_memory=pin
     )
-    waited = {}
+    waited: dict[str, list[float]] = {}
 
     def noted(name: str, load: Callable[[], Iterator[Batch]]) -> None:
         training.loaded(load)
@@ -221,19 +227,17 @@ def measure(options: argparse.Namespace, device: torch.device, path: Path) -> No
     report.ratio("batch usual/ours", "batch, Pillow and torchvision", "batch, augmented", better="higher")
     for name in ("loader threads", "loader in the loop", "one loader process"):
         report.ratio(f"compute share, {name}", f"{steps}, batch at hand", f"{steps}, {name}", better="higher")
-    step = report.times[f"{steps}, batch at hand"]
-    batch = report.times["batch, augmented"]
+    batch, step = report.times["batch, augmented"], report.times["training step, one thread"]
+    at_hand = report.times[f"{steps}, batch at hand"]
     report.figures["images_per_second"] = {
         "loader alone, one thread": round(1e3 * rows / batch["median"], 1),
-        "training step alone": round(1e3 * rows * training.steps / step["median"], 1),
+        "training step alone": round(1e3 * rows * training.steps / at_hand["median"], 1),
     }
     report.figures["share_of_time_waiting"] = {
-        name: round(sorted(all_)[len(all_) // 2], 4) for name, all_ in waited.items()
+        name: round(statistics.median(shares), 4) for name, shares in waited.items()
     }
-    loader = batch["processor_min"] * training.steps
-    report.figures["share_of_processor_time_computing"] = round(
-        step["processor_min"] / (step["processor_min"] + loader), 4
-    )
+    processor = step["processor_min"], batch["processor_min"]
+    report.figures["share_of_processor_time_computing"] = round(processor[0] / sum(processor), 4)
     report.finish(options.json)
 
 

@@ -120,6 +120,24 @@ def test_an_epoch_shows_every_video_once_and_fetches_every_group_once(folder: Pa
     assert table.streamed.fetched <= len(table.streamed.image_bytes)
 
 
+def test_pairs_that_lie_anywhere_are_fetched_once_a_block(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    made = [*rows("real", 0, VIDEOS), *rows("fake", 0, VIDEOS)]
+    write_faces(tmp_path / "t.parquet", (made[row] for row in rng.permutation(len(made))))
+    table = group_by_group(tmp_path)
+    assert table.streamed is not None
+    batches = Batches(table, size=8, batch_size=20, pairing="paired")
+    shown = np.concatenate([batches.rows(step) for step in range(60)])
+    assert sorted(table.video[shown[1::2]]) == sorted(set(table.video[table.fake]))
+    assert (table.source[shown[0::2]] == table.source[shown[1::2]]).all()
+    for row in shown:
+        table.encoded(row)
+    groups = len(table.streamed.image_bytes)
+    assert groups == 15
+    # Eight blocks of two groups, for each of which all groups are looked through once; one by one it would be 600.
+    assert table.streamed.fetched <= groups + 8 * groups
+
+
 def test_rows_are_shuffled_within_their_blocks_and_blocks_among_each_other(folder: Path) -> None:
     table = group_by_group(folder)
     assert table.streamed is not None

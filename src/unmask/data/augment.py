@@ -154,7 +154,7 @@ def _brightness(image: Image, factor: float) -> Image:
 
 
 def _contrast(image: Image, factor: float) -> Image:
-    mean = np.float32(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0])
+    mean = np.float32(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] - 0.5)
     return _levelled(image, _LEVELS * np.float32(factor) + mean * np.float32(1 - factor))
 
 

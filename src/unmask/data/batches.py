@@ -69,16 +69,17 @@ class Batches:
         self.batch_size, self.pairing, self.seed, self.size = batch_size, pairing, seed, size
         self.rank, self.world = rank, world
         self.augment = Augment(size, augmentation or Augmentation(enabled=False))
+        self._source_rows: dict[tuple[str, str], list[int]] = {}
+        for row in np.flatnonzero(~table.fake):
+            self._source_rows.setdefault((table.dataset[row], table.source[row]), []).append(int(row))
         keys = table.video_key()
         self._orders: list[Order] = []
         for fake in (False, True):
             rows = np.flatnonzero(table.fake == fake)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
-            self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed))
-        self._source_rows: dict[tuple[str, str], list[int]] = {}
-        for row in np.flatnonzero(~table.fake):
-            self._source_rows.setdefault((table.dataset[row], table.source[row]), []).append(int(row))
+            partner = self._source_of if fake and pairing == "paired" else None
+            self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
         self._decoded: dict[int, np.ndarray] = {}
         self._room = cache_mb << 20
 
@@ -112,9 +113,14 @@ class Batches:
         return rows
 
     def _partner(self, fake: int, position: int) -> int:
+        real = self._source_of(fake) if self.pairing == "paired" else None
+        return self._orders[0][position] if real is None else real
+
+    def _source_of(self, fake: int) -> int | None:
+        """The row of the real that a fake was made from, its nearest frame; None where the table lacks it."""
         sources = self._source_rows.get((self.table.dataset[fake], self.table.source[fake]))
-        if self.pairing == "balanced" or not sources:
-            return self._orders[0][position]
+        if not sources:
+            return None
         frames = self.table.frame[sources]
         return sources[int(np.argmin(np.abs(frames - self.table.frame[fake])))]
 
