@@ -3,6 +3,6 @@
 Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
 """
 
-from unmask.commands import degrade, detect, evaluate, forge, prepare, train
+from unmask.commands import degrade, detect, evaluate, forge, prepare, table, train
 
-COMMANDS = (detect, evaluate, train, prepare, forge, degrade)
+COMMANDS = (detect, prepare, table, train, evaluate, forge, degrade)
