@@ -40,7 +40,7 @@ def render_report(detections: Sequence[Detection], card: Card) -> str:
         f"{counts[word]} {word}" for word in ("fake", "uncertain", "real", "no face", "not analysed") if counts[word]
     )
     number = f"{len(detections)} file{'' if len(detections) == 1 else 's'}"
-    template = Template((files("unmask.detection") / "report.html").readtext(encoding="utf-8"))
+    template = Template((files("unmask.detection") / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"unmask report, {number}",
         heading=f"{number} checked for forged faces",
