@@ -20,7 +20,7 @@ from unmask.detection import Detector
 
 KEYS = {
     "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
-    "frames_with_face", "tracks", "detector", "error",
+    "frames_with_face", "tracks", "detector", "warnings", "provenance", "error",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from unmask.detection.result import DIGITS, FaceQuality, FaceScore, ScoredTrack, Verdict
 
 if TYPE_CHECKING:
-    from unmask.detector import Tested
+    from unmask.detector import QualityLimits
 
 #: Smallest face that may decide, in pixels of the longer side of its box.
 MIN_SIDE = 40.0
@@ -72,7 +72,7 @@ def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, fl
     return "fake" if score >= threshold else "real"
 
 
-def untested(quality: FaceQuality, tested: Tested | None) -> tuple[str, ...]:
+def untested(quality: FaceQuality, tested: QualityLimits | None) -> tuple[str, ...]:
     """In what a face is worse than those that the detector was tested on, in plain words; empty if in nothing."""
     if tested is None:
         return ()
@@ -92,7 +92,7 @@ def untested(quality: FaceQuality, tested: Tested | None) -> tuple[str, ...]:
 
 
 def judge(
-    track: ScoredTrack, threshold: float, uncertain: tuple[float, float] | None, tested: Tested | None
+    track: ScoredTrack, threshold: float, uncertain: tuple[float, float] | None, tested: QualityLimits | None
 ) -> ScoredTrack:
     """The track with its own verdict: what its score stands for, and ``uncertain`` where it was never tested."""
     poor = () if track.quality is None else untested(track.quality, tested)

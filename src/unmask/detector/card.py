@@ -49,7 +49,7 @@ def calibrated(log_odds: npt.ArrayLike, calibration: Calibration) -> npt.NDArray
 
 
 @dataclass(frozen=True)
-class Tested:
+class QualityLimits:
     """What the validation crops looked like: beyond it nobody knows what a score is worth. None: not measured.
 
     Attributes:
@@ -119,7 +119,7 @@ class Card:
     version: str
     uncertain: tuple[float, float] | None = None
     uncertain_rule: str = ""
-    tested: Tested | None = None
+    tested: QualityLimits | None = None
     adversary: Mapping[str, Any] | None = None
     weights_sha256: str = ""
     format: int = field(default=FORMAT)
@@ -171,7 +171,7 @@ class Card:
             )
             _check(0 <= band[0] <= band[1] <= 1, f"'uncertain' {list(band)} is no interval in [0, 1]")
 
-        _check(self.tested is None or isinstance(self.tested, Tested), "'tested' must be an object")
+        _check(self.tested is None or isinstance(self.tested, QualityLimits), "'tested' must be an object")
         if self.adversary is not None:
             _check(isinstance(self.adversary, Mapping), "'adversary' must be an object")
             _check(isinstance(self.adversary.get("name"), str), "'adversary' needs a name")
@@ -242,7 +242,7 @@ class Card:
         if tested is not None:
             _check(isinstance(tested, Mapping), "'tested' must be an object")
             try:
-                tested = Tested(**tested)
+                tested = QualityLimits(**tested)
             except TypeError as error:
                 raise ValueError(f"'tested' has missing or unknown entries ({error})") from error
         band = tuple(band) if _is_list(band) else band
