@@ -75,7 +75,7 @@ def test_the_json_contract(untrained: Path, clip: Path, tmp_path: Path) -> None:
         "weights": found["detector"]["weights"],
     }
     (track,) = found["tracks"]
-    assert set(track) == {"score", "counted", "reason", "faces"}
+    assert set(track) == {"verdict", "score", "counted", "reason", "quality", "warnings", "faces"}
     for face in track["faces"]:
         assert set(face) == {"frame", "time", "box", "found", "score"}
         assert len(face["box"]) == 4

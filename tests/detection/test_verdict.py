@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from unmask.detection import FaceQuality, FaceScore, ScoredTrack, judge, rank_tracks, track_score
+from unmask.detection import FaceQuality, FaceScore, ScoredTrack, judge, rank_tracks
 from unmask.detection.verdict import untested
 from unmask.detector import QualityLimits
+from unmask.detector.frames import pooled
 from unmask.faces import Box
 
 TESTED = QualityLimits(crops=500, quantile=0.01, face_side=60.0, sharpness=0.1, blockiness=2.0)
@@ -20,31 +18,7 @@ GOOD = FaceQuality(200.0, 0.3, 1.1)
 
 def track(scores: Sequence[float], quality: FaceQuality | None = GOOD) -> ScoredTrack:
     faces = tuple(FaceScore(i, i, i / 2, Box(0, 0, 100, 120), 0.99, score) for i, score in enumerate(scores))
-    return ScoredTrack(faces, track_score(scores), quality=quality)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_a_track_scores_within_its_frames_whatever_their_order(scores: list[float]) -> None:
-    found = track_score(scores)
-    assert min(scores) - 1e-6 <= found <= max(scores) + 1e-6
-    assert track_score(scores[::-1]) == found
-
-
-def test_known_scores() -> None:
-    assert track_score([0.123456]) == 0.123456
-    assert track_score([0.3] * 7) == 0.3
-    # The mean of log-odds: real as sure as fake is undecided.
-    assert track_score([0.1, 0.9]) == 0.5
-    odds = [math.log(p / (1 - p)) for p in (0.2, 0.3, 0.4)]
-    assert track_score([0.0, 0.2, 0.3, 0.4, 1.0]) == pytest.approx(1 / (1 + math.exp(-sum(odds) / 3)), abs=1e-6)
-    assert (track_score([0.0] * 9), track_score([1.0] * 9)) == (1e-6, 1 - 1e-6)
-
-
-def test_a_fifth_of_the_frames_may_fail() -> None:
-    steady = track_score([0.1] * 32)
-    assert track_score([0.1] * 26 + [1.0] * 6) == steady
-    assert track_score([0.1] * 26 + [0.0] * 6) == steady
-    assert track_score([0.1] * 20 + [1.0] * 12) > steady
+    return ScoredTrack(faces, pooled(scores), quality=quality)
 
 
 @pytest.mark.parametrize(

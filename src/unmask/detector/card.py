@@ -188,15 +188,13 @@ class Card:
         _check(_is_number(value["offset"]), "the offset of 'calibration' must be a number")
         if value["method"] != "isotonic":
             return
-        knots, level = value.get("log_odds"), value.get("probability")
-        table = (knots, level)
-        _check(all(_is_list(each) and all(map(_is_number, each)) for each in table), "'isotonic' needs a table")
-        assert knots is not None
-        assert level is not None
-        _check(
-            len(knots) == len(level) >= 2, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more"
-        )
-        rising = all(a < b for each in table for a, b in pairwise(each))
+        for name in ("log_odds", "probability"):
+            table: Any = value.get(name)
+            _check(_is_list(table) and all(map(_is_number, table or ())), "'isotonic' needs a table")
+        knots, level = value["log_odds"], value["probability"]
+        same = len(knots) == len(level) >= 2
+        _check(same, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more")
+        rising = all(a < b for table in (knots, level) for a, b in pairwise(table))
         _check(rising and level[0] > 0 and level[-1] < 1, "the table of 'isotonic' must rise, within (0, 1)")
 
     def probability(self, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -147,7 +147,7 @@ def fit_calibration(
         except UnmaskError:
             continue
         loss = -np.log(np.clip(np.where(labels, held, 1 - held), 1e-12, 1))
-        error = measure(labels, held)["ece"]
+        error = measure(labels, held)["ece"] or 0.0
         gain = best_loss - loss if best is not None else np.ones(2)
         if best is None or (gain.mean() > gain.std() / np.sqrt(len(gain)) and error <= best_ece):
             best, best_loss, best_ece = fit, loss, error
