@@ -149,7 +149,7 @@ def test_a_worker_is_replaced(worker: Worker[str, object], item: str, reason: st
 def test_endless_progress_is_no_way_round_the_time() -> None:
     worker = Worker[str, object](_make_teller, timeout=0.5)
     try:
-        with pytest.raises(WorkerDied, match="took longer than 0.5 s"):
+        with pytest.raises(WorkerDied, match=r"took longer than 0\.5 s"):
             worker.do("talk")
     finally:
         worker.close()
