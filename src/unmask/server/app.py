@@ -24,6 +24,7 @@ from unmask.server.problems import MEDIA_TYPE, Problem, answer_with_problems
 from unmask.server.settings import Settings
 from unmask.server.store import Job
 
+_Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$", examples=["Yf3kq0Jx2bN5c8TzR1uVwg"])]
 _FILES = {
     "page.css": "text/css",
     "page.js": "text/javascript",
@@ -179,7 +180,6 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
 def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
     # The guard asks for the token; this only tells the description that it does.
     router = APIRouter(tags=["detection"], dependencies=[Depends(HTTPBearer(auto_error=False))])
-    Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22}$", examples=["Yf3kq0Jx2bN5c8TzR1uVwg"])]
 
     def find(id: str) -> Job:
         job = jobs.store.get(id)
@@ -235,12 +235,12 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         return models.describe(jobs, job)
 
     @router.get("/jobs/{id}", responses=_refusals(404))
-    async def job(id: Id) -> models.Job:
+    async def job(id: _Id) -> models.Job:
         """How far a job is, and its verdict once it is done."""
         return models.describe(jobs, find(id))
 
     @router.delete("/jobs/{id}", status_code=204, responses=_refusals(404))
-    async def delete(id: Id) -> None:
+    async def delete(id: _Id) -> None:
         """Stop a job if it is under way, and forget its upload, its result and that it ever was."""
         find(id)
         jobs.delete(id)
@@ -250,7 +250,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         response_class=HTMLResponse,
         responses={200: {"content": {"text/html": {}}}, **_refusals(404)},
     )
-    async def report(id: Id) -> Response:
+    async def report(id: _Id) -> Response:
         """The verdict as one self-contained page."""
         page = jobs.store.report(find(id).id)
         if page is None:
@@ -262,7 +262,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"image/jpeg": {}}}, **_refusals(404)},
     )
-    async def picture(id: Id, number: Annotated[int, Path(ge=0, le=1000)]) -> Response:
+    async def picture(id: _Id, number: Annotated[int, Path(ge=0, le=1000)]) -> Response:
         """One of the pictures that the job lists."""
         jpeg = jobs.store.picture(find(id).id, number)
         if jpeg is None:

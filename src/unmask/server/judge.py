@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
@@ -45,15 +45,31 @@ def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tel
         try:
             return _judge(detector, path, name, frames, max_duration, tell)
         except UnmaskError as error:
-            return {"error": error.reason.replace(path, name)}
+            return {"error": error.reason}
 
     return judge
+
+
+def _warm_up(detector: Detector) -> None:
+    """Judge a small film: what is loaded at first use is loaded now, and does not count against the first job."""
+    import av
+    import numpy as np
+
+    film = io.BytesIO()
+    with av.open(film, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 128
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((128, 128, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    detector.detect(film.getvalue(), frames=2, pictures=True)
+    detector.scorer.score([np.zeros((detector.card.input_size, detector.card.input_size, 3), np.uint8)])
 
 
 def _judge(detector: Detector, path: str, name: str, frames: int, max_duration: float, tell: Tell) -> Answer:
     from unmask.detection import render_report
 
-    found = replace(detector.detect(path, frames=frames, pictures=True), path=name)
+    found = detector.detect(path, frames, pictures=True, progress=tell, name=name)
     if found.duration is not None and found.duration > max_duration:
         raise UnmaskError(name, f"lasts {found.duration:.0f} s, more than the {max_duration:.0f} s allowed")
     return {
