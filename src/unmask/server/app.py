@@ -1,6 +1,6 @@
 """The routes: what is asked, and what is answered."""
 
-from __future__ import annotations
+# No deferred annotations here: FastAPI reads them, and a limit inside one is known only where the route is made.
 
 import asyncio
 import json
@@ -136,9 +136,7 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
         response.status_code = 503
         return models.Health(status="stopping")
 
-    @router.get(
-        "/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}}
-    )
+    @router.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -148,9 +146,7 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
         """The detector that judges here, and the limits."""
         limits = models.Limits.model_validate(settings, from_attributes=True)
         needs_token = bool(settings.tokens)
-        return models.About(
-            version=unmask.__version__, detector=jobs.detector, limits=limits, needs_token=needs_token
-        )
+        return models.About(version=unmask.__version__, detector=jobs.detector, limits=limits, needs_token=needs_token)
 
     @router.post("/session", include_in_schema=False)
     async def sign_in(request: Request) -> Response:
@@ -297,5 +293,3 @@ async def _gone(request: Request) -> None:
     with suppress(ClientDisconnect):
         while (await request.receive())["type"] != "http.disconnect":
             pass
-
-

@@ -31,9 +31,7 @@ _RESULT = {
             "score": 0.934112,
             "counted": True,
             "reason": None,
-            "faces": [
-                {"frame": 4, "time": 0.16, "box": [512.0, 130.5, 201.0, 244.0], "found": 0.9991, "score": 0.951}
-            ],
+            "faces": [{"frame": 4, "time": 0.16, "box": [512.0, 130.5, 201.0, 244.0], "found": 0.9991, "score": 0.951}],
         }
     ],
     "detector": {"name": "default", "version": "1", "weights": "0a1b2c3d4e5f"},
@@ -79,7 +77,7 @@ class Track(Open):
 
     score: Score
     counted: bool = Field(description="False if it is too small or too short to decide anything")
-    reason: str | None = Field(description="Why it was not counted")
+    reason: str | None = Field(None, description="Why it was not counted")
     faces: list[Face]
 
 
@@ -96,13 +94,15 @@ class Result(Open):
 
     path: str = Field(description="The name of the file, as it was sent")
     verdict: Literal["real", "fake", "uncertain", "no face"]
-    score: Score | None = Field(description="Calibrated probability that a face was manipulated; null without a face")
+    score: Score | None = Field(
+        None, description="Calibrated probability that a face was manipulated; null without a face"
+    )
     threshold: Score = Field(description="From here on the verdict is `fake`")
-    uncertain: tuple[float, float] | None = Field(description="Scores in this interval are `uncertain`")
+    uncertain: tuple[float, float] | None = Field(None, description="Scores in this interval are `uncertain`")
     kind: Literal["image", "video"]
     width: int
     height: int
-    duration: float | None = Field(description="Seconds")
+    duration: float | None = Field(None, description="Seconds")
     frames: int = Field(description="Analysed frames")
     frames_with_face: int
     tracks: list[Track] = Field(description="The deciding one first")
@@ -114,7 +114,7 @@ class Picture(Open):
 
     href: str = Field(description="Relative to the root of the server")
     kind: str = Field(description="`frame`: the most telling one; `face`: a crop as the network saw it; `heat map`")
-    frame: int | None = Field(description="Index in the stream")
+    frame: int | None = Field(None, description="Index in the stream")
     time: float = Field(description="Seconds from the start")
 
 

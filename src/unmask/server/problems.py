@@ -30,7 +30,11 @@ class Problem(Exception):
         self.status, self.detail, self.headers, self.job = status, detail, dict(headers or {}), job
 
     def response(self) -> JSONResponse:
-        body: dict[str, object] = {"title": HTTPStatus(self.status).phrase, "status": self.status, "detail": self.detail}
+        body: dict[str, object] = {
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
         if self.job is not None:
             body["job"] = self.job
         return JSONResponse(body, self.status, self.headers, MEDIA_TYPE)

@@ -44,7 +44,7 @@ class Item {
     this.remove.textContent = "Remove";
     this.remove.setAttribute("aria-label", `Remove ${this.name}`);
     if (job.state === "failed") {
-      this.node.append(element("p", { class: "message found" }, `It could not be judged: ${job.error}.`));
+      this.node.append(element("p", { class: "message found" }, `Reason: ${job.error}`));
     } else {
       const label = `Report on ${this.name}`;
       const link = { class: "button quiet", href: job.report, target: "_blank", rel: "noopener", "aria-label": label };
@@ -55,7 +55,7 @@ class Item {
   }
 
   fail(error) {
-    this.end({ state: "failed", name: this.name, error: error.replace(/\.$/, "") });
+    this.end({ state: "failed", name: this.name, error });
   }
 
   forget() {
@@ -72,7 +72,7 @@ class Item {
 }
 
 function add(files) {
-  for (const file of files) {
+  for (const file of [...files].reverse()) {
     const item = new Item(file.name, file);
     items.unshift(item);
     get("list").prepend(item.node);
@@ -89,7 +89,7 @@ function add(files) {
 
 function next() {
   while (uploading < UPLOADS) {
-    const item = items.findLast((each) => each.file);
+    const item = items.find((each) => each.file);
     if (!item) return;
     upload(item, item.file);
     item.file = null;

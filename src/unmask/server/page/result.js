@@ -13,6 +13,7 @@ export function found(job) {
   const faces = telling(job);
   if (faces) right.push(section(faces.childElementCount > 1 ? "Most telling faces" : "The face", faces));
   const analysed = section("What was analysed", facts(result));
+  analysed.className = "last";
   (right.length ? left : right).push(analysed);
   parts.append(element("div", { class: "columns" }, element("div", {}, ...left.filter(Boolean)), element("div", {}, ...right)));
   return parts;
