@@ -6,6 +6,7 @@ have one item now and another later, with progress, and with limits on time, pro
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import math
@@ -283,14 +284,15 @@ def _serve(
                 _limit("RLIMIT_CPU", math.ceil(time.process_time() + cpu), hard=False)
             try:
                 connection.send(("done", function(item, lambda value: connection.send(("progress", value)))))
-            except MemoryError:
-                most = "there is" if memory is None else f"{memory / 2**20:.0f} MB"
-                connection.send(("gone", f"needed more memory than {most}"))
-                return
             except Exception as error:
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                connection.send(("gone", f"failed: {text}"))
+                connection.send(("gone", _failure(error, memory)))
                 return
+
+
+def _failure(error: Exception, memory: int | None) -> str:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "needed more memory than " + ("there is" if memory is None else f"{memory / 2**20:.0f} MB")
+    return "failed: " + " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _end_with(parent: int) -> None:

@@ -41,5 +41,5 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film that takes seconds to judge with 256 frames."""
-    return write_video(tmp_path_factory.mktemp("film") / "long.mp4", moving(portrait(480), 256))
+    """A film that takes a second or more to judge with 96 frames."""
+    return write_video(tmp_path_factory.mktemp("film") / "long.mp4", moving(portrait(480), 96))

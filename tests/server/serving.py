@@ -51,7 +51,8 @@ class Serving:
 
     def workers(self) -> list[int]:
         """Process ids of those that judge (not of the tracker that Python keeps beside them)."""
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
         return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def send(self, path: Path, params: dict[str, Any] | None = None, **options: Any) -> httpx.Response:

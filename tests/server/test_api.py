@@ -35,7 +35,7 @@ def test_an_image_is_answered_at_once(server: Serving, photo: Path, untrained: P
 
 
 def test_a_job_tells_how_far_it_is(server: Serving, long_clip: Path) -> None:
-    answer = server.send(long_clip, {"frames": 128}, headers={"Prefer": "respond-async"})
+    answer = server.send(long_clip, {"frames": 96}, headers={"Prefer": "respond-async"})
     assert (answer.status_code, answer.json()["state"] in ("queued", "running")) == (202, True)
     seen = []
     job = answer.json()
@@ -43,14 +43,14 @@ def test_a_job_tells_how_far_it_is(server: Serving, long_clip: Path) -> None:
         job = server.client.get(answer.headers["location"]).json()
         seen.append(job["progress"])
         time.sleep(0.02)
-    assert (job["state"], job["result"]["frames"], job["result"]["kind"]) == ("done", 128, "video")
+    assert (job["state"], job["result"]["frames"], job["result"]["kind"]) == ("done", 96, "video")
     assert seen == sorted(seen)
     assert len({share for share in seen if 0 < share < 1}) >= 3
     assert server.uploads == []
 
 
 def test_patience_is_the_clients_choice(server: Serving, long_clip: Path) -> None:
-    answer = server.send(long_clip, {"frames": 256}, headers={"Prefer": "wait=0"})
+    answer = server.send(long_clip, {"frames": 96}, headers={"Prefer": "wait=0"})
     assert answer.status_code == 202
     assert server.client.delete(answer.headers["location"]).status_code == 204
 
@@ -84,8 +84,8 @@ def test_what_is_deleted_is_gone(server: Serving, photo: Path) -> None:
 
 
 def test_a_running_job_is_stopped(server: Serving, long_clip: Path, photo: Path) -> None:
-    first = server.send_later(long_clip, 256)
-    second = server.send_later(long_clip, 256)
+    first = server.send_later(long_clip, 96)
+    second = server.send_later(long_clip, 96)
     server.wait(first, "running")
     assert server.client.get(f"/jobs/{second}").json()["before"] == 0
     assert server.client.delete(f"/jobs/{second}").status_code == 204
@@ -98,7 +98,7 @@ def test_a_running_job_is_stopped(server: Serving, long_clip: Path, photo: Path)
 def test_a_client_that_goes_away_takes_its_file_back(server: Serving, long_clip: Path) -> None:
     before = _figure(server, 'unmask_jobs_total{outcome="deleted"}')
     with long_clip.open("rb") as file, pytest.raises(httpx.ReadTimeout):
-        server.client.post("/detect", params={"frames": 256}, files={"file": file}, timeout=httpx.Timeout(5, read=0.3))
+        server.client.post("/detect", params={"frames": 96}, files={"file": file}, timeout=httpx.Timeout(5, read=0.3))
     for _ in range(200):
         if _figure(server, 'unmask_jobs_total{outcome="deleted"}') == before + 1:
             break

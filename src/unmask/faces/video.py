@@ -233,7 +233,8 @@ def _upright(frame: Any) -> np.ndarray:
     """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
     from av.sidedata.sidedata import Type
 
-    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    # One thread: else every picture keeps the threads that converted it, and their stacks, for as long as it is held.
+    image: np.ndarray = frame.to_ndarray(format="rgb24", threads=1)
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return image

@@ -218,6 +218,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         except Problem as problem:
             if problem.status != 408:
                 await uploads.linger(request)
+            problem.headers["Connection"] = "close"
             raise
         patience = _patience(prefer, settings.patience)
         if patience and not await _still_there(request, jobs, id, patience):

@@ -12,16 +12,20 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmask.server.metrics import Metrics
 from unmask.server.problems import Problem
 from unmask.server.settings import Settings
+from unmask.server.uploads import linger
 
 COOKIE = "unmask_session"
 SESSION = 12 * 3600
 #: What needs no token: the page itself, which shows nothing without one, and whether the server is well.
 _OPEN = ("/", "/healthz", "/session", "/openapi.json")
+
+_READING = ("GET", "HEAD", "OPTIONS")
 
 _PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -75,6 +79,9 @@ class Guard:
             if refusal is None:
                 await self._app(scope, receive, send_with_headers)
             else:
+                if scope["method"] not in _READING:
+                    await linger(Request(scope, receive))
+                    refusal.headers["Connection"] = "close"
                 await refusal.response()(scope, receive, send_with_headers)
         except Exception as error:
             # Where it happened, but not the message: that may hold what somebody sent.
@@ -92,7 +99,7 @@ class Guard:
         host = headers.get("host", "")
         if not answers_to(host, self._settings.hosts):
             return Problem(421, "the server is not known by this name; it can be allowed with --allow-host")
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not _same_origin(headers, host):
+        if scope["method"] not in _READING and not _same_origin(headers, host):
             return Problem(403, "requests from other sites are refused")
         path = scope["path"]
         if path in _OPEN or path.startswith("/page/") or self._knows(headers):

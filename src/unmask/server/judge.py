@@ -22,7 +22,7 @@ Answer = dict[str, Any]
 
 
 def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tell], Answer]:
-    """Load a detector and give away what the process no longer needs.
+    """Load a detector.
 
     Raises:
         UnmaskError: there is no such detector, or it cannot be used.
@@ -36,7 +36,6 @@ def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tel
     _warm_up(detector)
     # Decoders write about what they read to stderr, and nothing of an upload belongs in a log.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    _write_no_files()
 
     def judge(item: Item, tell: Tell) -> Answer:
         if item is None:
@@ -111,11 +110,3 @@ def _about(detector: Detector) -> dict[str, Any]:
         "intended_use": card.intended_use,
         "limits": list(card.limits),
     }
-
-
-def _write_no_files() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

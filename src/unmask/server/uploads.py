@@ -20,7 +20,9 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 
 _FORM = 64 * 1024  # what the form around the file may add
 _WRITE = 2**20
+# How much, and for how long in all, is read of an upload that is refused.
 _LINGER = 8 * 2**20
+_LINGER_SECONDS = 5.0
 
 
 async def receive(request: Request, path: Path, max_bytes: int, idle: float) -> tuple[str, int]:
@@ -82,13 +84,17 @@ async def chunks(request: Request, idle: float) -> AsyncIterator[bytes]:
 
 
 async def linger(request: Request) -> None:
-    """Read on for a moment before a refusal: a client that is still sending would not see the answer."""
+    """Read on for a moment before a refusal: a client that is still sending would not see the answer.
+
+    The answer should say ``Connection: close``, else the server reads on to the end.
+    """
     read = 0
-    with suppress(Problem, RuntimeError):
-        async for chunk in chunks(request, 1.0):
-            read += len(chunk)
-            if read > _LINGER:
-                return
+    with suppress(Problem, RuntimeError, TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for chunk in chunks(request, 1.0):
+                read += len(chunk)
+                if read > _LINGER:
+                    return
 
 
 def megabytes(count: int) -> str:
