@@ -62,7 +62,7 @@ def _until_done(page: playwright.Page) -> None:
 def test_several_files_from_choice_to_result(
     page: playwright.Page, server: Serving, clip: Path, photo: Path, tmp_path: Path
 ) -> None:
-    notes, large = tmp_path / "<b>notes</b>.txt", tmp_path / "large.mov"
+    notes, large = tmp_path / "<b>notes & more.txt", tmp_path / "large.mov"
     notes.write_text("no film")
     large.write_bytes(bytes(3_000_001))
     page.goto(server.url)
@@ -127,7 +127,7 @@ def test_by_keyboard_and_ear(page: playwright.Page, server: Serving, photo: Path
     assert page.evaluate("document.activeElement.id") == "files"
     assert page.locator("#files + label").evaluate("label => getComputedStyle(label).outlineStyle") == "solid"
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(photo)
     _until_done(page)
     playwright.expect(page.get_by_role("status")).to_contain_text(f"{photo.name}: ")

@@ -83,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         listening = socket.create_server((options.host, options.port), family=family, backlog=512)
     except OSError as error:
-        raise UnmaskError(f"{options.host}:{options.port}", f"cannot listen there ({error.strerror})") from error
+        # Python adds the address to the text of the system; a name that is not found has a text of its own only.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        raise UnmaskError(f"{options.host}:{options.port}", f"cannot listen there ({reason})") from error
     with listening:
         serve(settings, listening)
     return 0

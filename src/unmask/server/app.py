@@ -51,14 +51,14 @@ _TOLD = {
     408: "The upload paused for too long",
     413: "The file is too large",
     415: "Not sent as a form",
-    422: "The file cannot be judged",
+    422: "The file cannot be judged, or a parameter is out of bounds",
     503: "The queue is full, or the server stops; see `Retry-After`",
     507: "No space for the upload",
 }
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    schema = models.ProblemBody.model_json_schema()
     return {
         status: {
             "description": _TOLD[status],
@@ -69,7 +69,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
                 }
             },
         }
-        for status in (401, *statuses)
+        for status in sorted({401, 422, *statuses})
     }
 
 

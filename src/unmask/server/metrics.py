@@ -16,15 +16,19 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        own = {"registry": self._registry}
-        self.jobs = Counter("unmask_jobs", "Jobs that ended, by verdict, `failed` or `deleted`.", ["outcome"], **own)
-        self.seconds = Histogram("unmask_job_seconds", "From the start of a job to its end.", buckets=_SECONDS, **own)
-        self.waited = Histogram("unmask_job_wait_seconds", "In the queue.", buckets=_SECONDS, **own)
-        self.bytes = Counter("unmask_upload_bytes", "Of uploads that were received whole.", **own)
-        self.requests = Counter("unmask_http_requests", "Answers.", ["method", "route", "status"], **own)
-        self.replaced = Counter("unmask_worker_replacements", "Worker processes that ended over a job.", **own)
-        self._queued = Gauge("unmask_jobs_queued", "Jobs that wait, uploads in progress included.", **own)
-        self._running = Gauge("unmask_jobs_running", "Jobs that are worked on.", **own)
+        own = self._registry
+        self.jobs = Counter(
+            "unmask_jobs", "Jobs that ended, by verdict, `failed` or `deleted`.", ["outcome"], registry=own
+        )
+        self.seconds = Histogram(
+            "unmask_job_seconds", "From the start of a job to its end.", buckets=_SECONDS, registry=own
+        )
+        self.waited = Histogram("unmask_job_wait_seconds", "In the queue.", buckets=_SECONDS, registry=own)
+        self.bytes = Counter("unmask_upload_bytes", "Of uploads that were received whole.", registry=own)
+        self.requests = Counter("unmask_http_requests", "Answers.", ["method", "route", "status"], registry=own)
+        self.replaced = Counter("unmask_worker_replacements", "Worker processes that ended over a job.", registry=own)
+        self._queued = Gauge("unmask_jobs_queued", "Jobs that wait, uploads in progress included.", registry=own)
+        self._running = Gauge("unmask_jobs_running", "Jobs that are worked on.", registry=own)
 
     def watch(self, queued: Callable[[], float], running: Callable[[], float]) -> None:
         self._queued.set_function(queued)

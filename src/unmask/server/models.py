@@ -14,7 +14,7 @@ from unmask.server.store import State
 
 Score = Annotated[float, Field(ge=0, le=1)]
 
-_RESULT = {
+_RESULT: dict[str, Any] = {
     "path": "clip.mp4",
     "verdict": "fake",
     "score": 0.934112,
@@ -39,7 +39,7 @@ _RESULT = {
 }
 _TIMES = {"created": "2026-01-02T10:00:00Z", "started": "2026-01-02T10:00:00Z"}
 _QUEUED = {"id": "Yf3kq0Jx2bN5c8TzR1uVwg", "state": "queued", "progress": 0.0, "before": 2, "name": "clip.mp4"}
-_DONE = {
+_DONE: dict[str, Any] = {
     **_QUEUED,
     **_TIMES,
     "state": "done",

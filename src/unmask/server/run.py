@@ -19,7 +19,7 @@ _CONNECTIONS = 256
 
 
 class _Server(uvicorn.Server):
-    """Ends quietly on a signal, and lets go of clients that wait for a verdict before it waits for their connections."""
+    """Ends quietly on a signal, and lets clients that wait for a verdict go before it waits for connections."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit and sig == signal.SIGINT:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from unmask.errors import UnmaskError
 
@@ -71,11 +71,18 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._uploads = folder / "uploads"
+        with ExitStack() as stack:
+            self._open(stack)
+            self._close = stack.pop_all()
+
+    def _open(self, stack: ExitStack) -> None:
+        folder = self._folder
         try:
             self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-            self._lock = _lock(folder)
+            stack.callback(_lock(folder).close)
             self._database = sqlite3.connect(folder / "jobs.sqlite", isolation_level=None, check_same_thread=False)
+            stack.callback(self._database.close)
             for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
                 self._database.execute(f"PRAGMA {pragma}")
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
@@ -89,8 +96,7 @@ class Store:
             raise UnmaskError(folder, f"cannot be used for uploads and results: {reason}") from error
 
     def close(self) -> None:
-        self._database.close()
-        self._lock.close()
+        self._close.close()
 
     def upload(self, job: str) -> Path:
         """Where the uploaded bytes of a job are. Its name says nothing, least of all the client's name for it."""
@@ -218,20 +224,16 @@ class Store:
         self._database.execute("COMMIT")
 
 
-class _lock:
-    """Keeps a second server out of a folder for as long as this process lives."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / "lock").open("w")
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.close()
-            raise UnmaskError(folder, "another server uses this folder") from None
-
-    def close(self) -> None:
-        self._file.close()
+def _lock(folder: Path) -> TextIO:
+    """Keeps a second server out of a folder until it is closed or the process ends."""
+    file = (folder / "lock").open("w")
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UnmaskError(folder, "another server uses this folder") from None
+    return file

@@ -50,7 +50,7 @@ async def receive(request: Request, path: Path, max_bytes: int, idle: float) -> 
     form = _Form(options[b"boundary"])
     read = 0
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as file:
             async for chunk in chunks(request, idle):
                 read += len(chunk)
                 form.feed(chunk)
