@@ -14,7 +14,7 @@ import unmask
 from tests.clips import portrait, write_image, write_video
 from tests.detectors import make_detector
 from unmask import UnmaskError
-from unmask.detection import Detector, FaceScore, ScoredTrack, load_detector, rank_tracks, verdict_of
+from unmask.detection import Detector, FaceScore, ScoredTrack, load_detector, rank_tracks, track_score, verdict_of
 from unmask.faces import Box
 
 
@@ -29,7 +29,7 @@ def test_a_clip_gets_a_verdict_from_its_track(detector: Detector, clip: Path) ->
     (track,) = found.tracks
     assert track.counted
     assert [face.position for face in track.faces] == list(range(6))
-    assert found.score == track.score == pytest.approx(np.mean([face.score for face in track.faces]), abs=1e-6)
+    assert found.score == track.score == track_score([face.score for face in track.faces])
     assert found.verdict == verdict_of(found.score, found.threshold)
     assert len({face.frame for face in track.faces}) == 6
     assert all(0 <= face.time <= found.duration for face in track.faces)

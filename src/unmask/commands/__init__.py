@@ -3,6 +3,6 @@
 Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
 """
 
-from unmask.commands import degrade, detect, evaluate, forge, serve, train
+from unmask.commands import calibrate, degrade, detect, evaluate, forge, serve, train
 
-COMMANDS = (detect, serve, evaluate, train, forge, degrade)
+COMMANDS = (detect, serve, evaluate, train, forge, degrade, calibrate)

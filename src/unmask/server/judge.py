@@ -93,8 +93,9 @@ def _pictures(found: Detection) -> list[tuple[dict[str, Any], bytes]]:
         pictures.append((about, still.jpeg))
     for evidence in found.evidence:
         face = evidence.face
-        about = {"kind": "face", "track": evidence.track, "frame": face.frame, "time": round(face.time, 3)}
-        pictures.append(({**about, "score": face.score}, evidence.jpeg))
+        about = {"track": evidence.track, "frame": face.frame, "time": round(face.time, 3), "score": face.score}
+        views = {"face": evidence.jpeg, "heat map": evidence.heat, "adversary": evidence.sigma}
+        pictures += [({"kind": kind, **about}, jpeg) for kind, jpeg in views.items() if jpeg is not None]
     return pictures
 
 

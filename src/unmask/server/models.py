@@ -35,6 +35,8 @@ _RESULT: dict[str, Any] = {
         }
     ],
     "detector": {"name": "default", "version": "1", "weights": "0a1b2c3d4e5f"},
+    "warnings": [],
+    "provenance": None,
     "error": None,
 }
 _TIMES = {"created": "2026-01-02T10:00:00Z", "started": "2026-01-02T10:00:00Z"}
@@ -107,13 +109,16 @@ class Result(Open):
     frames_with_face: int
     tracks: list[Track] = Field(description="The deciding one first")
     detector: Detector
+    warnings: list[str] = Field([], description="What to keep in mind about the verdict, in plain words")
+    provenance: dict[str, Any] | None = Field(None, description="Content credentials of the file")
 
 
 class Picture(Open):
     """A picture that belongs to a result: a JPEG."""
 
     href: str = Field(description="Relative to the root of the server")
-    kind: str = Field(description="`frame`: the most telling one; `face`: a crop as the network saw it; `heat map`")
+    kind: str = Field(description="`frame`: the most telling one; `face`: a crop as the network saw it; `heat map`: what in it "
+        "speaks for fake; `adversary`: what the adversary blurs")
     frame: int | None = Field(None, description="Index in the stream")
     time: float = Field(description="Seconds from the start")
 

@@ -136,7 +136,16 @@ class _Run:
         processes.same_start(classifier.to(self.device))
         odds = self.validation.log_odds(classifier, self.device)
         if self.rank == 0:
-            export_detector(folder, recipe, stored, odds, self.validation.fake, self._history())
+            export_detector(
+                folder,
+                recipe,
+                stored,
+                odds,
+                self.validation.fake,
+                self._history(),
+                table=FaceTable.read(recipe.data.validation, recipe.data.validation_split or None),
+                adversary=self.players.adversary,
+            )
             self.log.say(f"detector: {folder} (validation AUC {self.best['auc']:.4f} at step {self.best['step']})")
         return folder
 

@@ -6,12 +6,17 @@ import { badge, boxes, element, scaleBar, score, timeline } from "./drawing.js";
 export function found(job) {
   const result = job.result;
   const parts = element("div", { class: "found" }, element("p", {}, sentence(result)));
+  if (result.warnings?.length) {
+    const items = result.warnings.map((text) => element("li", {}, `${text[0].toUpperCase()}${text.slice(1)}.`));
+    parts.append(element("div", { class: "message warn" }, element("b", {}, "Mind"), element("ul", {}, ...items)));
+  }
   if (result.score !== null) parts.append(scaleBar(result));
   const left = [frame(job)];
+  if (result.provenance) left.push(section("What the file says about itself", ...credentials(result.provenance)));
   const right = [];
   if (result.kind === "video" && result.score !== null) right.push(section("Score of each analysed frame", timeline(result)));
   const faces = telling(job);
-  if (faces) right.push(section(faces.childElementCount > 1 ? "Most telling faces" : "The face", faces));
+  if (faces) right.push(section(faces.querySelectorAll("figure").length > 1 ? "Most telling faces" : "The face", faces));
   const analysed = section("What was analysed", facts(result));
   analysed.className = "last";
   (right.length ? left : right).push(analysed);
@@ -40,8 +45,10 @@ function sentence({ score: value, threshold, uncertain, verdict: word, kind, tra
   const what = kind === "image" ? "picture" : "clip";
   const whose = counted === 1 ? `The face in this ${what}` : `The most suspicious of ${counted} faces in this ${what}`;
   if (word === "uncertain") {
-    const range = uncertain ? ` Between ${score(uncertain[0])} and ${score(uncertain[1])} this detector does not decide.` : "";
-    return `${whose} scores ${score(value)}.${range}`;
+    if (uncertain && uncertain[0] <= value && value <= uncertain[1]) {
+      return `${whose} scores ${score(value)}. Between ${score(uncertain[0])} and ${score(uncertain[1])} this detector does not decide.`;
+    }
+    return `${whose} scores ${score(value)}, but its picture is poorer than anything this detector was tested on.`;
   }
   return `${whose} scores ${score(value)}, ${value >= threshold ? "at or above" : "below"} the threshold of ${score(threshold)}.`;
 }
@@ -59,7 +66,15 @@ function frame({ pictures, result, name }) {
   return section(null, element("figure", {}, still, element("figcaption", {}, `The ${result.kind === "video" ? "frame" : "picture"}${when}${which}`)));
 }
 
-const ALTS = { face: "Face", "heat map": "Heat map of the face: where the score came from" };
+const VIEWS = {
+  face: ["as the network saw it", "Face"],
+  "heat map": ["what speaks for fake", "Heat map of the face, bright where it raises the score"],
+  adversary: ["what the adversary blurs", "Blur of the adversary, bright where it wants to wipe something out"],
+};
+const EXPLAINED = {
+  "heat map": "Heat map: the parts that raise the score, each face on its own scale. It shows where the network looked, not where somebody cut.",
+  adversary: "Adversary: a second network that tries to make forgeries pass by blurring them; bright is where it finds something to hide.",
+};
 
 function telling({ pictures, result }) {
   const groups = new Map();
@@ -74,12 +89,32 @@ function telling({ pictures, result }) {
       result.tracks.length > 1 ? `face ${first.track + 1}` : null,
       result.kind === "video" ? `${first.time.toFixed(2)} s` : null,
     ].filter(Boolean);
-    const images = group.map((each) => element("img", { src: each.href, alt: `${ALTS[each.kind] ?? each.kind}, score ${score(each.score)}` }));
+    const images = group.map((each) => element("img", { src: each.href, alt: `${VIEWS[each.kind]?.[1] ?? each.kind}, score ${score(each.score)}` }));
     const caption = element("figcaption", { class: "number" }, element("b", {}, score(first.score)), where.length ? ` ${where.join(", ")}` : "");
     return element("figure", {}, element("div", { class: "pair" }, ...images), caption);
   });
-  const pairs = [...groups.values()].some((group) => group.length > 1);
-  return element("div", { class: pairs ? "faces pairs" : "faces" }, ...figures);
+  const kinds = [...new Set([...groups.values()].flat().map((each) => each.kind))];
+  if (kinds.length < 2) return element("div", { class: "faces" }, ...figures);
+  return element(
+    "div",
+    {},
+    element("div", { class: "pair heads small soft", "aria-hidden": "true" }, ...kinds.map((kind) => element("span", {}, VIEWS[kind]?.[0] ?? kind))),
+    element("div", { class: "faces mapped" }, ...figures),
+    ...kinds.filter((kind) => EXPLAINED[kind]).map((kind) => element("p", { class: "small soft" }, EXPLAINED[kind])),
+  );
+}
+
+const CREDENTIALS = {
+  trusted: "It carries content credentials, unchanged and signed by somebody on the trust list.",
+  valid: "It carries content credentials that were not changed since; nobody here vouches for who signed them.",
+  invalid: "It carries content credentials, but they do not fit the file or are badly signed.",
+  elsewhere: "It names an address where its content credentials are kept; nothing was fetched.",
+};
+
+function credentials({ state, signer, time, generator, actions, sources, problems }) {
+  const said = CREDENTIALS[state] ?? "It carries content credentials that cannot be read.";
+  const rows = [["Signed by", signer], ["On", time], ["Made with", generator], ["Actions", actions?.join(", ")], ["Source", sources?.join(", ")], ["Problems", problems?.join(", ")]];
+  return [element("p", {}, `${said} The verdict does not rest on this.`), definitions(rows.filter(([, value]) => value))];
 }
 
 function facts(result) {
