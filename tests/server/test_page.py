@@ -79,6 +79,7 @@ def test_several_files_from_choice_to_result(
     assert f"{found['score']:.3f}" in film.get_by_role("img", name="on a scale").get_attribute("aria-label")
     assert film.locator(".plot .dot").count() == len(found["tracks"][0]["faces"])
     assert film.locator(".still rect").count() == 2  # a white line on a black one
+    assert film.get_by_alt_text("Heat map of the face").count() == film.get_by_alt_text("Face, score").count() >= 2
     for image in film.locator("img").all():
         assert image.evaluate("image => image.complete && image.naturalWidth > 20")
         assert image.get_attribute("alt")

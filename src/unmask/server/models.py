@@ -117,8 +117,10 @@ class Picture(Open):
     """A picture that belongs to a result: a JPEG."""
 
     href: str = Field(description="Relative to the root of the server")
-    kind: str = Field(description="`frame`: the most telling one; `face`: a crop as the network saw it; `heat map`: what in it "
-        "speaks for fake; `adversary`: what the adversary blurs")
+    kind: str = Field(
+        description="`frame`: the most telling one; `face`: a crop as the network saw it; `heat map`: what in it "
+        "speaks for fake; `adversary`: what the adversary blurs"
+    )
     frame: int | None = Field(None, description="Index in the stream")
     time: float = Field(description="Seconds from the start")
 

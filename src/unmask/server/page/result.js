@@ -98,8 +98,8 @@ function telling({ pictures, result }) {
   return element(
     "div",
     {},
-    element("div", { class: "pair heads small soft", "aria-hidden": "true" }, ...kinds.map((kind) => element("span", {}, VIEWS[kind]?.[0] ?? kind))),
-    element("div", { class: "faces mapped" }, ...figures),
+    element("div", { class: `pair heads small soft views-${kinds.length}`, "aria-hidden": "true" }, ...kinds.map((kind) => element("span", {}, VIEWS[kind]?.[0] ?? kind))),
+    element("div", { class: `faces mapped views-${kinds.length}` }, ...figures),
     ...kinds.filter((kind) => EXPLAINED[kind]).map((kind) => element("p", { class: "small soft" }, EXPLAINED[kind])),
   );
 }
