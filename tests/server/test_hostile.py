@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ from PIL import Image
 
 from tests.clips import write_video
 from tests.server.serving import Serving
+from unmask.server.store import Store
 
 MB = 2**20
 
@@ -99,6 +101,22 @@ def test_a_body_that_is_too_large_is_not_stored(server: Serving) -> None:
         pass
     assert (announced.status_code, announced.json()["detail"]) == (413, "the file has more than the 4 MB allowed")
     assert sent < 100
+    assert server.uploads == []
+
+
+def test_a_full_disk_is_said_and_survived(server: Serving, photo: Path) -> None:
+    def leave(room: int) -> None:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
+    leave(50_000)
+    try:
+        upload = server.client.post("/detect", files={"file": ("a.jpg", bytes(MB))})
+        result = server.send(photo)  # fits, but what it gives does not
+    finally:
+        leave(resource.RLIM_INFINITY)
+    assert (upload.status_code, upload.json()["detail"]) == (507, "no space for the upload (File too large)")
+    assert (result.status_code, result.json()["detail"]) == (422, "no space for the result")
+    assert server.send(photo).status_code == 200
     assert server.uploads == []
 
 
@@ -205,15 +223,18 @@ def test_a_worker_that_is_killed_costs_its_job(server: Serving, long_clip: Path,
     assert server.workers() != [worker]
 
 
-def test_time_is_limited(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
-    server = serve(timeout=0.4)
+def test_time_is_limited_and_results_go_when_they_said_they_would(
+    serve: Callable[..., Serving], long_clip: Path
+) -> None:
+    server = serve(timeout=0.3, keep=1.0)
     answer = server.send(long_clip, {"frames": 96})
-    assert (answer.status_code, answer.json()["detail"]) == (422, "took longer than 0.4 s")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "took longer than 0.3 s")
+    _until(lambda: server.client.get(f"/jobs/{answer.json()['job']}").status_code == 404)
     server.end()
 
 
 def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
-    server = serve()
+    server = serve(grace=0.1)
     running, waiting = server.send_later(long_clip, 96), server.send_later(photo)
     server.wait(running, "running")
     workers = server.workers()
@@ -236,7 +257,8 @@ def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], lon
         answer = asked.result()
     assert answer.status_code == 202
     assert server.end() == 0
-    server.start()
-    assert server.wait(answer.json()["id"])["state"] == "done"
+    store = Store(server.folder)
+    assert store.queued() == [answer.json()["id"]]
+    store.close()
     assert "Traceback" not in server.log
     assert "long.mp4" not in server.log

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clips import portrait
+from tests.server.conftest import TOKENS
 from tests.server.serving import Serving
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-TOKEN = "a-token-that-nobody-guesses"
 
 # The sync API of playwright leaves its event loop to the garbage collector.
 pytestmark = [
@@ -22,9 +22,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Serving]) -> Serving:
-    return serve(max_bytes=3_000_000)
+@pytest.fixture
+def server(plain: Serving) -> Serving:
+    return plain
 
 
 @pytest.fixture(scope="module")
@@ -162,16 +162,15 @@ def test_a_long_film_is_followed_over_a_reload_and_cancelled(
     assert server.uploads == []
 
 
-def test_a_token_is_asked_for(page: playwright.Page, serve: Callable[..., Serving], photo: Path) -> None:
-    server = serve(tokens=[TOKEN])
-    page.goto(server.url)
+def test_a_token_is_asked_for(page: playwright.Page, locked: Serving, photo: Path) -> None:
+    page.goto(locked.url)
     field = page.get_by_label("Token")
     playwright.expect(field).to_be_focused()
     assert not page.locator("#work").is_visible()
     field.fill("wrong")
     page.keyboard.press("Enter")
     playwright.expect(page.locator("#door-error")).to_have_text("This token is not known.")
-    field.fill(TOKEN)
+    field.fill(TOKENS[0])
     page.get_by_role("button", name="Enter").click()
     page.get_by_label("Choose files").set_input_files(photo)
     _until_done(page)

@@ -178,7 +178,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
     router = APIRouter(tags=["detection"], dependencies=[Depends(HTTPBearer(auto_error=False))])
 
     def find(id: str) -> Job:
-        job = jobs.store.get(id)
+        job = jobs.get(id)
         if job is None:
             raise Problem(404, "there is no such job; results are deleted after a while")
         return job

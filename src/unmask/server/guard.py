@@ -26,6 +26,7 @@ SESSION = 12 * 3600
 _OPEN = ("/", "/healthz", "/session", "/openapi.json")
 
 _READING = ("GET", "HEAD", "OPTIONS")
+_METHODS = (*_READING, "POST", "DELETE")
 
 _PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -92,7 +93,8 @@ class Guard:
                 await problem.response()(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from unmask.errors import UnmaskError
@@ -39,6 +40,7 @@ class Jobs:
         self._running: dict[str, threading.Event] = {}
         self._progress: dict[str, float] = {}
         self._ended: dict[str, asyncio.Event] = {}
+        self._lost: dict[str, Job] = {}
         self._stopping = asyncio.Event()
         self._took = 1.0
         metrics.watch(lambda: len(self._waiting) + self._incoming, lambda: len(self._running))
@@ -122,6 +124,9 @@ class Jobs:
         self._waiting.append(id)
         self._arrived.set()
 
+    def get(self, id: str) -> Job | None:
+        return self._lost.get(id) or self.store.get(id)
+
     def place_of(self, id: str) -> int | None:
         """How many jobs are before this one; None if it does not wait."""
         return self._waiting.index(id) if id in self._waiting else None
@@ -132,13 +137,13 @@ class Jobs:
 
     async def ended(self, id: str) -> None:
         """Return when a job has ended in whatever way, or the server is to stop."""
-        job = self.store.get(id)
+        job = self.get(id)
         if job is not None and job.finished is None and not self._stopping.is_set():
             await self._ended.setdefault(id, asyncio.Event()).wait()
 
     def delete(self, id: str) -> bool:
         """Stop a job if it runs and forget all about it; False if there is none."""
-        job = self.store.get(id)
+        job = self.get(id)
         if job is None:
             return False
         if job.finished is None:
@@ -147,6 +152,7 @@ class Jobs:
             self._running[id].set()
         if id in self._waiting:
             self._waiting.remove(id)
+        self._lost.pop(id, None)
         self.store.delete(id)
         self._tell(id)
         return True
@@ -160,8 +166,10 @@ class Jobs:
             id = self._waiting.popleft()
             try:
                 await self._run(worker, id)
-            except Exception as error:  # one job must not cost the worker its task
+            except Exception as error:  # such as a disk so full that not even a failure can be noted on it
                 _log.error("job %s: %s", id[:6], type(error).__name__)
+                if (job := self.store.get(id)) is not None and job.finished is None:
+                    self._lost[id] = replace(job, state="failed", finished=time.time(), error="no space for the result")
             finally:
                 self._running.pop(id, None)
                 self._progress.pop(id, None)
