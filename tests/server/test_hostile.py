@@ -108,7 +108,9 @@ def test_a_full_disk_is_said_and_survived(server: Serving, photo: Path) -> None:
     def leave(room: int) -> None:
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
 
-    leave(50_000)
+    empty_log = server.send(photo).json()["id"]
+    server.client.delete(f"/jobs/{empty_log}")
+    leave(40_000)
     try:
         upload = server.client.post("/detect", files={"file": ("a.jpg", bytes(MB))})
         result = server.send(photo)  # fits, but what it gives does not
