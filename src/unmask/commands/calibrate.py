@@ -82,7 +82,10 @@ def run(options: argparse.Namespace) -> int:
             **losses,
         }
         save_adversary(out, found.after, adversary, "blur-generator", {}, origin)
-        print(f"adversary    cross entropy {losses['loss_before']:.3f}, blurred {losses['loss_after']:.3f}")
+        print(
+            f"adversary    cross entropy {losses['loss_before']:.3f}, blurred {losses['loss_after']:.3f},"
+            f" by the map of another face {losses['loss_control']:.3f}"
+        )
     print(f"written      {out}")
     return 0
 

@@ -7,7 +7,7 @@ from unmask.detection.provenance import Provenance, read_provenance
 from unmask.detection.report import render_report, write_report
 from unmask.detection.result import Detection, DetectorName, Evidence, FaceQuality, FaceScore, ScoredTrack, Still
 from unmask.detection.source import Source
-from unmask.detection.verdict import judge, rank_tracks, track_score, verdict_of
+from unmask.detection.verdict import judge, rank_tracks, verdict_of
 
 __all__ = [
     "Detection",
@@ -25,7 +25,6 @@ __all__ = [
     "rank_tracks",
     "read_provenance",
     "render_report",
-    "track_score",
     "verdict_of",
     "write_report",
 ]

@@ -11,8 +11,9 @@ import numpy as np
 
 from unmask.detection import evidence, verdict
 from unmask.detection.provenance import read_provenance
-from unmask.detection.result import DIGITS, Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
+from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
 from unmask.detection.source import Source, open_source, source_name
+from unmask.detector.frames import DIGITS, pooled
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Detector:
                 for (position, face), (score, _) in zip(track.faces, own, strict=True)
             )
             quality = _median([each for _, each in own])
-            judged = ScoredTrack(scored, verdict.track_score([face.score for face in scored]), quality=quality)
+            judged = ScoredTrack(scored, pooled([face.score for face in scored]), quality=quality)
             result.append(verdict.judge(judged, self.card.threshold, self.uncertain, self.card.tested))
         return result
 

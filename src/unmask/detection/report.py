@@ -95,6 +95,7 @@ def _input(index: int, detection: Detection) -> str:
         body.append(scale_bar(detection.score, detection.threshold, detection.uncertain))
     left: list[str] = []
     right: list[str] = []
+    below: list[str] = []
     if detection.still is not None:
         what = "picture" if detection.kind == "image" else "frame"
         when = f" at {detection.times[detection.still.position]:.2f} s" if detection.kind == "video" else ""
@@ -105,7 +106,9 @@ def _input(index: int, detection: Detection) -> str:
         right.append(f"<section><h3>Score of each analysed frame</h3>{timeline(detection)}</section>")
     if detection.evidence:
         title = "Most telling faces" if len(detection.evidence) > 1 else "The face"
-        right.append(f"<section><h3>{title}</h3>{_faces(detection)}</section>")
+        mapped = any(each.heat is not None for each in detection.evidence)
+        faces = f"<section><h3>{title}</h3>{_faces(detection)}</section>"
+        (below if mapped else right).append(faces)
     if detection.provenance is not None:
         left.append(f"<section><h3>What the file says about itself</h3>{_credentials(detection.provenance)}</section>")
     # Under the picture, unless the other column would stay empty.
@@ -113,7 +116,7 @@ def _input(index: int, detection: Detection) -> str:
         f'<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>'
     )
     columns = "".join(f"<div>{''.join(column)}</div>" for column in (left, right) if column)
-    body.append(f'<div class="columns">{columns}</div>')
+    body.append(f'<div class="columns">{columns}</div>{"".join(below)}')
     return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
 
 
@@ -137,6 +140,10 @@ def _sentence(detection: Detection) -> str:
 
 def _faces(detection: Detection) -> str:
     mapped = any(each.heat is not None or each.sigma is not None for each in detection.evidence)
+    names = ["as the network saw it", "what speaks for fake"]
+    names += ["what the adversary blurs"] if any(each.sigma is not None for each in detection.evidence) else []
+    # Shown above the first figure of each column; the pictures themselves carry their meaning in their alt texts.
+    heads = f'<div class="maps heads" aria-hidden="true">{"".join(f"<span>{name}</span>" for name in names)}</div>'
     figures = []
     for evidence in detection.evidence:
         where = f"{evidence.face.time:.2f} s" if detection.kind == "video" else ""
@@ -152,24 +159,21 @@ def _faces(detection: Detection) -> str:
             pictures.append(
                 picture(evidence.sigma, "Blur of the adversary: bright where it wants to wipe something out")
             )
-        inside = f'<div class="maps">{"".join(pictures)}</div>' if mapped else pictures[0]
+        inside = f'{heads}<div class="maps">{"".join(pictures)}</div>' if mapped else pictures[0]
         figures.append(f"<figure>{inside}<figcaption>{caption}</figcaption></figure>")
     if not mapped:
         return f'<div class="faces">{"".join(figures)}</div>'
-    heads = ["as the network saw it", "what speaks for fake"]
     explained = (
         "Heat map: the parts that raise the score, each face on its own scale; the brightest part weighs most."
         " It shows where the network looked, not where somebody cut."
     )
-    if any(each.sigma is not None for each in detection.evidence):
-        heads.append("what the adversary blurs")
+    if len(names) > 2:
         explained += (
-            " Adversary: a second network that tries to make forgeries pass by blurring them, spot by spot;"
-            " bright is where it finds something to hide."
+            " Adversary: a second network that tries to make forgeries pass by blurring them spot by spot;"
+            " bright is where it blurs most."
         )
-    names = "".join(f"<span>{head}</span>" for head in heads)
     return (
-        f'<div class="maps heads" aria-hidden="true">{names}</div><div class="mapped">{"".join(figures)}</div>'
+        f'<div class="mapped">{"".join(figures)}</div>'
         '<div class="ramp" aria-hidden="true"><span>less</span><i></i><span>more</span></div>'
         f'<p class="small soft">{explained}</p>'
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.detection.result import Detection
 
 if TYPE_CHECKING:
-    from unmask.detector import Card, Tested
+    from unmask.detector import Card, QualityLimits
 
 
 def about_detector(card: Card, detections: Sequence[Detection]) -> str:
@@ -46,7 +46,7 @@ def about_detector(card: Card, detections: Sequence[Detection]) -> str:
     )
 
 
-def _tested(tested: Tested) -> str:
+def _tested(tested: QualityLimits) -> str:
     limits = []
     if tested.face_side is not None:
         limits.append(f"faces from {tested.face_side:.0f} px on")

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from unmask.detector import Card
     from unmask.faces import Box
 
-#: Scores are rounded to this many digits once, before the verdict, so that JSON and verdict never disagree.
-DIGITS = 6
-
 Verdict = Literal["real", "fake", "uncertain", "no face"]
 
 
@@ -82,7 +79,7 @@ class ScoredTrack:
 
     Attributes:
         faces: in the order of time.
-        score: P(fake) of the track, see :func:`unmask.detection.verdict.track_score`.
+        score: P(fake) of the track, see :func:`unmask.detector.frames.pooled`.
         verdict: ``real``, ``fake`` or ``uncertain`` for this person alone; None if the track was not counted.
         quality: of its pictures; None if nobody measured it.
         warnings: what to keep in mind about this person's score, in plain words.
@@ -226,7 +223,10 @@ class Detection:
 
         Raises:
             UnmaskError: it cannot be written.
+            ValueError: no detector made this result, so there is no card to show.
         """
         from unmask.detection.report import write_report
 
+        if self.card is None:
+            raise ValueError("a report needs the card of the detector: use write_report")
         write_report(path, [self], self.card)

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unmask.detection.result import DIGITS, FaceQuality, FaceScore, ScoredTrack, Verdict
+from unmask.detection.result import FaceQuality, FaceScore, ScoredTrack, Verdict
 
 if TYPE_CHECKING:
-    from unmask.detector import Tested
+    from unmask.detector import QualityLimits
 
 #: Smallest face that may decide, in pixels of the longer side of its box.
 MIN_SIDE = 40.0
@@ -32,35 +32,10 @@ MIN_SIDE = 40.0
 MIN_SHARE = 0.08
 #: Smallest length of a track as a share of the longest track that is large enough.
 MIN_OF_LONGEST = 0.25
-#: Share of a track's frames that is left out at each end before the mean is taken.
-TRIM = 0.2
 #: Fewest frames in a row, and least share of a track, that are worth a word when they score fake by themselves.
 _RUN, _RUN_SHARE = 3, 0.1
 
 _GRAVITY = {"fake": 0, "uncertain": 1, "real": 2}
-
-
-def track_score(scores: Sequence[float]) -> float:
-    """The score of a track: a trimmed mean of its frames' log-odds, as P(fake).
-
-    Single frames fail in both directions (motion blur, a hand before the face, a box beside it), and a failing
-    network is often very sure, so the highest and the lowest fifth of the frames do not count. Log-odds, because
-    there a frame that is certain weighs as much for real as for fake, whatever the threshold. The frames of a
-    clip are alike: their mean is taken, not their sum, which would make a long clip certain of anything.
-
-    Args:
-        scores: P(fake) of each frame, at least one.
-
-    Returns:
-        P(fake), rounded as all scores are; the score itself for a single frame.
-    """
-    if len(scores) == 1:
-        return scores[0]
-    limit = 10.0**-DIGITS
-    inside = np.clip(np.sort(np.asarray(scores, dtype=np.float64)), limit, 1 - limit)
-    cut = int(TRIM * len(inside))
-    middle = float(np.mean(np.log(inside / (1 - inside))[cut : len(inside) - cut]))
-    return round(1 / (1 + math.exp(-middle)), DIGITS)
 
 
 def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, float] | None = None) -> Verdict:
@@ -72,7 +47,7 @@ def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, fl
     return "fake" if score >= threshold else "real"
 
 
-def untested(quality: FaceQuality, tested: Tested | None) -> tuple[str, ...]:
+def untested(quality: FaceQuality, tested: QualityLimits | None) -> tuple[str, ...]:
     """In what a face is worse than those that the detector was tested on, in plain words; empty if in nothing."""
     if tested is None:
         return ()
@@ -92,7 +67,7 @@ def untested(quality: FaceQuality, tested: Tested | None) -> tuple[str, ...]:
 
 
 def judge(
-    track: ScoredTrack, threshold: float, uncertain: tuple[float, float] | None, tested: Tested | None
+    track: ScoredTrack, threshold: float, uncertain: tuple[float, float] | None, tested: QualityLimits | None
 ) -> ScoredTrack:
     """The track with its own verdict: what its score stands for, and ``uncertain`` where it was never tested."""
     poor = () if track.quality is None else untested(track.quality, tested)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from unmask.detector.file import CARD, _locate
 from unmask.errors import UnmaskError
+from unmask.game import pixelwise_gaussian_blur
 from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
 from unmask.writing import replacing, write_text
 
@@ -117,23 +118,26 @@ def fit_adversary(
         progress: called with steps done and steps in all.
 
     Returns:
-        The generator in eval mode, and the mean cross entropy of the last quarter of the steps: ``loss_before`` of
-        the images as they are and ``loss_after`` of the blurred ones.
+        The generator in eval mode, and mean cross entropies over the last quarter of the steps: ``loss_before`` of the
+        images as they are, ``loss_after`` of the blurred ones, and ``loss_control`` under the map of another
+        image of the class, a blur of equal strength. A map means something if only its own image suffers.
 
     Raises:
         UnmaskError: a class is missing, or an option is unknown.
     """
+    if steps < 1:
+        raise UnmaskError("adversary", f"needs at least one step, got {steps}")
     fakes, reals = np.flatnonzero(table.fake), np.flatnonzero(~table.fake)
     if not len(fakes) or not len(reals):
         raise UnmaskError("adversary", "the table needs both reals and fakes to play on")
-    adversary = build_adversary("blur-generator", dict(options or {}))
-    assert isinstance(adversary, GeneratorBlur)
-    adversary.to(scorer.device).train()
-    optimiser = torch.optim.Adam(adversary.parameters(), lr, (0.5, 0.99))
     rng = np.random.default_rng(seed)
     half, losses = max(1, batch_size // 2), []
     with torch.random.fork_rng(devices=[]), attacked(scorer.model):
         torch.manual_seed(seed)
+        adversary = build_adversary("blur-generator", dict(options or {}))
+        assert isinstance(adversary, GeneratorBlur)
+        adversary.to(scorer.device).train()
+        optimiser = torch.optim.Adam(adversary.parameters(), lr, (0.5, 0.99))
         for step in range(steps):
             rows = np.concatenate([rng.choice(reals, half), rng.choice(fakes, half)])
             images = scorer.prepare([table.image(int(row)) for row in rows])
@@ -146,11 +150,14 @@ def fit_adversary(
             optimiser.step()
             if step >= steps - max(1, steps // 4):
                 with torch.no_grad():
-                    losses.append((_loss(scorer.model(images), labels).item(), after.item()))
+                    other = attack.map.unflatten(0, (2, half)).roll(1, dims=1).flatten(0, 1).contiguous()
+                    control = pixelwise_gaussian_blur(images, other, adversary.kernel_size)
+                    before, swapped = (_loss(scorer.model(each), labels).item() for each in (images, control))
+                    losses.append((before, after.item(), swapped))
             if progress is not None:
                 progress(step + 1, steps)
-    before, played = np.mean(losses, axis=0) if losses else (0.0, 0.0)
-    told = {"loss_before": round(float(before), 4), "loss_after": round(float(played), 4)}
+    names = ("loss_before", "loss_after", "loss_control")
+    told = {name: round(float(value), 4) for name, value in zip(names, np.mean(losses, axis=0), strict=True)}
     return adversary.eval().requires_grad_(False), told
 
 

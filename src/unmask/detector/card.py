@@ -49,7 +49,7 @@ def calibrated(log_odds: npt.ArrayLike, calibration: Calibration) -> npt.NDArray
 
 
 @dataclass(frozen=True)
-class Tested:
+class QualityLimits:
     """What the validation crops looked like: beyond it nobody knows what a score is worth. None: not measured.
 
     Attributes:
@@ -119,7 +119,7 @@ class Card:
     version: str
     uncertain: tuple[float, float] | None = None
     uncertain_rule: str = ""
-    tested: Tested | None = None
+    tested: QualityLimits | None = None
     adversary: Mapping[str, Any] | None = None
     weights_sha256: str = ""
     format: int = field(default=FORMAT)
@@ -171,7 +171,7 @@ class Card:
             )
             _check(0 <= band[0] <= band[1] <= 1, f"'uncertain' {list(band)} is no interval in [0, 1]")
 
-        _check(self.tested is None or isinstance(self.tested, Tested), "'tested' must be an object")
+        _check(self.tested is None or isinstance(self.tested, QualityLimits), "'tested' must be an object")
         if self.adversary is not None:
             _check(isinstance(self.adversary, Mapping), "'adversary' must be an object")
             _check(isinstance(self.adversary.get("name"), str), "'adversary' needs a name")
@@ -188,15 +188,13 @@ class Card:
         _check(_is_number(value["offset"]), "the offset of 'calibration' must be a number")
         if value["method"] != "isotonic":
             return
-        knots, level = value.get("log_odds"), value.get("probability")
-        table = (knots, level)
-        _check(all(_is_list(each) and all(map(_is_number, each)) for each in table), "'isotonic' needs a table")
-        assert knots is not None
-        assert level is not None
-        _check(
-            len(knots) == len(level) >= 2, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more"
-        )
-        rising = all(a < b for each in table for a, b in pairwise(each))
+        for name in ("log_odds", "probability"):
+            table: Any = value.get(name)
+            _check(_is_list(table) and all(map(_is_number, table or ())), "'isotonic' needs a table")
+        knots, level = value["log_odds"], value["probability"]
+        same = len(knots) == len(level) >= 2
+        _check(same, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more")
+        rising = all(a < b for table in (knots, level) for a, b in pairwise(table))
         _check(rising and level[0] > 0 and level[-1] < 1, "the table of 'isotonic' must rise, within (0, 1)")
 
     def probability(self, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -242,7 +240,7 @@ class Card:
         if tested is not None:
             _check(isinstance(tested, Mapping), "'tested' must be an object")
             try:
-                tested = Tested(**tested)
+                tested = QualityLimits(**tested)
             except TypeError as error:
                 raise ValueError(f"'tested' has missing or unknown entries ({error})") from error
         band = tuple(band) if _is_list(band) else band

@@ -97,11 +97,12 @@ def fit_isotonic(log_odds: npt.ArrayLike, fake: npt.ArrayLike) -> Calibration:
     share = np.array([(labels[part].sum() + 1) / (len(part) + 2) for part in parts])
     weight = np.array([len(part) for part in parts])
     level = IsotonicRegression().fit_transform(centre, share, sample_weight=weight)
-    values, member = np.unique(level, return_inverse=True)
+    # As the card keeps them: shares that differ only in rounding are one knot.
+    values, member = np.unique(level.round(6), return_inverse=True)
     knots = np.bincount(member, centre * weight) / np.bincount(member, weight)
     if len(values) < 2 or not (np.diff(knots) > 0).all():
         raise UnmaskError("calibration", "too few different log-odds for an isotonic table")
-    table = {"log_odds": knots.round(6).tolist(), "probability": values.round(6).tolist()}
+    table = {"log_odds": knots.tolist(), "probability": values.tolist()}
     return {"method": "isotonic", "scale": platt["scale"], "offset": platt["offset"], **table}  # type: ignore[typeddict-item]
 
 
@@ -146,7 +147,7 @@ def fit_calibration(
         except UnmaskError:
             continue
         loss = -np.log(np.clip(np.where(labels, held, 1 - held), 1e-12, 1))
-        error = measure(labels, held)["ece"]
+        error = measure(labels, held)["ece"] or 0.0
         gain = best_loss - loss if best is not None else np.ones(2)
         if best is None or (gain.mean() > gain.std() / np.sqrt(len(gain)) and error <= best_ece):
             best, best_loss, best_ece = fit, loss, error

@@ -173,5 +173,5 @@ def _compare(
     for name, calibration in (("before", card.calibration), ("after", fitted)):
         scores = calibrated(log_odds, calibration)
         loss = -np.log(np.clip(np.where(fake, scores, 1 - scores), 1e-12, 1)).mean()
-        found |= {f"ece_{name}": float(measure(fake, scores)["ece"]), f"log_loss_{name}": float(loss)}
+        found |= {f"ece_{name}": measure(fake, scores)["ece"] or 0.0, f"log_loss_{name}": float(loss)}
     return found

@@ -11,7 +11,7 @@ from unmask.faces.quality import blockiness, sharpness
 
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
-    from unmask.detector import Tested
+    from unmask.detector import QualityLimits
 
 #: Share of the validation crops beyond each limit: a face at least as poor as the poorest hundredth is unknown ground.
 QUANTILE = 0.01
@@ -21,7 +21,7 @@ _CROPS = 2000
 _FEWEST = 100
 
 
-def measure_tested(table: FaceTable) -> Tested | None:
+def measure_tested(table: FaceTable) -> QualityLimits | None:
     """The limits of what a detector was tested on, from its validation table.
 
     Sharpness and blocks are measured on the crops as they are stored. The size of a face is known only where the table
@@ -33,7 +33,7 @@ def measure_tested(table: FaceTable) -> Tested | None:
     Returns:
         The limits, or None for a table of fewer than a hundred readable crops.
     """
-    from unmask.detector import Tested
+    from unmask.detector import QualityLimits
 
     rows = np.unique(np.linspace(0, len(table) - 1, min(_CROPS, len(table))).astype(int))
     sharp: list[float] = []
@@ -55,7 +55,7 @@ def measure_tested(table: FaceTable) -> Tested | None:
     def limit(values: list[float], level: float) -> float | None:
         return round(float(np.quantile(values, level)), 4) if len(values) >= _FEWEST else None
 
-    return Tested(
+    return QualityLimits(
         crops=len(sharp),
         quantile=QUANTILE,
         face_side=limit(sides, QUANTILE),
