@@ -66,6 +66,8 @@ class ModelConfig:
     auxiliary_norm: bool = False
     #: BatchNorm statistics over all processes of a distributed run.
     process_norm: bool = False
+    #: Blocks are computed again on the way back instead of kept: far less memory for a third more time.
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)
