@@ -307,7 +307,8 @@ def _display_matrix(frame: Any) -> tuple[int, ...]:
 
 def _upright(frame: Any, matrix: tuple[int, ...]) -> np.ndarray:
     """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
-    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    # One thread: else every picture keeps the threads that converted it, and their stacks, for as long as it is held.
+    image: np.ndarray = frame.to_ndarray(format="rgb24", threads=1)
     if not matrix:
         return image
     a, b, c, d = matrix  # only quarter turns and mirrors are applied
