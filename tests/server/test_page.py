@@ -174,6 +174,7 @@ def test_a_token_is_asked_for(page: playwright.Page, locked: Serving, photo: Pat
     playwright.expect(page.locator("#door-error")).to_have_text("This token is not known.")
     field.fill(TOKENS[0])
     page.get_by_role("button", name="Enter").click()
+    playwright.expect(page.locator("#work")).to_be_visible()
     page.get_by_label("Choose files").set_input_files(photo)
     _until_done(page)
     with page.context.expect_page() as opened:

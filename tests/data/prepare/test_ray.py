@@ -20,6 +20,7 @@ from unmask.data.prepare import PrepareRecipe, prepare
 from unmask.faces import CropRecipe
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'unmask[ray]'")
+on_ray = pytest.importorskip("unmask.on_ray", reason="this unmask has no work on Ray")
 
 # Ray leaves its sockets and log files to the garbage collector.
 pytestmark = [
@@ -41,8 +42,6 @@ def _watched(folder: Path, make: Callable[[], Callable[[Clip], Any]]) -> Callabl
 
 
 def test_an_actor_killed_at_work_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    from unmask.on_ray import work_on_ray
-
     actors, out = tmp_path / "actors", tmp_path / "out"
     actors.mkdir()
     index = index_of(*(clip_of(clips.with_face(tmp_path / f"clip{i}.mp4", 2)) for i in range(10)))
@@ -51,7 +50,7 @@ def test_an_actor_killed_at_work_loses_nothing_and_doubles_nothing(tmp_path: Pat
     def executor(
         make: Callable[[], Any], items: Iterable[Clip], workers: int, timeout: float | None
     ) -> Iterator[tuple[Clip, Any]]:
-        for clip, answer in work_on_ray(functools.partial(_watched, actors, make), items, workers, timeout):
+        for clip, answer in on_ray.work_on_ray(functools.partial(_watched, actors, make), items, workers, timeout):
             if not killed:
                 killed.append(int((actors / clip.video).read_text()))
                 os.kill(killed[0], signal.SIGKILL)

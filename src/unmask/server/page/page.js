@@ -14,7 +14,7 @@ const items = [];
 /** Where a file stands: waiting -> uploading -> queued -> running -> done or failed. */
 class Item {
   constructor(name, file = null, id = null) {
-    Object.assign(this, { name, file, id, request: null, gone: false });
+    Object.assign(this, { name, file, id, request: null, gone: false, followed: false });
     this.bar = element("progress", { max: 1, value: 0, "aria-label": `Progress of ${name}` });
     this.text = element("span", { class: "small soft number" }, "Waiting");
     this.going = element("div", { class: "going" }, this.bar, this.text);
@@ -144,6 +144,8 @@ function answered(item, file, request) {
 }
 
 async function follow(item, job = null) {
+  if (item.followed) return;
+  item.followed = true;
   let pause = 250;
   while (!item.gone) {
     try {
@@ -152,7 +154,10 @@ async function follow(item, job = null) {
       item.update(now);
       if (now.finished) return;
     } catch (error) {
-      if (error.status === 401) return lock();
+      if (error.status === 401) {
+        item.followed = false; // until there is a token again
+        return lock();
+      }
       if (error.status) return item.fail(error.message);
       item.show("The server does not answer; still trying", 0);
       pause = 3000;
