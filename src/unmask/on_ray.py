@@ -9,6 +9,7 @@ and never came back is given up as a :class:`~unmask.workers.WorkerDied`.
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import logging
 import os
@@ -21,7 +22,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from unmask.errors import UnmaskError
-from unmask.workers import Worker, WorkerDied
+from unmask.workers import Worker, WorkerDied, without_progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -125,8 +126,10 @@ class _Actor:
     def __init__(self, make: bytes, timeout: float | None, ledger: Any) -> None:
         # A spawned process imports the main module of its parent again, and here that is Ray's own.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        self._worker: Worker[Any, Any] = Worker(pickle.loads(make))
-        self._timeout, self._ledger = timeout, ledger
+        self._worker: Worker[Any, Any] = Worker(
+            functools.partial(without_progress, pickle.loads(make)), timeout=timeout
+        )
+        self._ledger = ledger
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = zip(batch["number"].to_pylist(), batch["pickled"].to_pylist(), strict=True)
@@ -138,9 +141,13 @@ class _Actor:
         if ray.get(self._ledger.begin.remote(number)) > ATTEMPTS:
             return False, WorkerDied(f"was begun {ATTEMPTS} times, and each time its Ray actor ended")
         try:
-            return False, self._worker.ask(item, self._timeout)
+            self._worker.load()
         except WorkerDied as error:
             return True, str(error)
+        try:
+            return False, self._worker.do(item)
+        except WorkerDied as error:
+            return False, error
 
 
 @contextmanager

@@ -23,10 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unmask.errors import UnmaskError
-from unmask.writing import replacing
+from unmask.writing import replacing, write_text
 
 _FOOTER = b"unmask.parts"
 _GROUP = 256  # rows
+
+#: In the folder of the parts: what every run there does to its items.
+RECIPE_FILE = "_recipe.json"
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,18 @@ class Parts:
 
 def read_notes(folder: str | Path) -> dict[str, Any]:
     """Every item that is done in a folder, with its note, the latest where there are several. Reads footers only."""
-    found = []
+    found = sorted(iterate_notes(folder), key=lambda each: each[0])
+    return {key: note for _, items in found for key, note in items.items()}
+
+
+def iterate_notes(folder: str | Path) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Part by part: when it was written, seconds since 1970, and the notes on its items. Reads footers only."""
     for path in _parts(folder):
         try:
             said = json.loads((pq.read_metadata(path).metadata or {})[_FOOTER])
-            found.append((said["time"], said["items"]))
+            yield said["time"], said["items"]
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise UnmaskError(path, f"not a part written by unmask ({error})") from error
-    return {key: note for _, items in sorted(found, key=lambda each: each[0]) for key, note in items.items()}
 
 
 def read_tables(folder: str | Path, columns: Iterable[str]) -> Iterator[pa.Table]:
@@ -157,6 +164,32 @@ def read_tables(folder: str | Path, columns: Iterable[str]) -> Iterator[pa.Table
             yield pq.read_table(path, columns=list(columns))
         except (pa.ArrowException, OSError) as error:
             raise UnmaskError(path, f"not a readable part ({error})") from error
+
+
+def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
+    """Keep rows of two recipes out of one folder: the first run writes down what it does, every later one must do the same.
+
+    Args:
+        folder: of the parts.
+        made: plain values by name.
+
+    Raises:
+        UnmaskError: the folder holds rows of another recipe, each difference named.
+    """
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        write_text(path, json.dumps(made, indent=1) + "\n")
+        return
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        names = sorted(set(before) | set(made))
+        other = [
+            f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise UnmaskError(path, f"cannot be read ({error})") from error
+    if other:
+        raise UnmaskError(folder, f"was made with {'; '.join(other)}: use the same options or another folder")
 
 
 def _parts(folder: str | Path) -> list[Path]:

@@ -63,7 +63,7 @@ def work(
     team: list[Worker[Item, Result]] = []
     try:
         for item in remaining:
-            team.append(Worker(functools.partial(_silent, make), timeout=timeout, memory=memory))
+            team.append(Worker(functools.partial(without_progress, make), timeout=timeout, memory=memory))
             team[-1].begin(item)
             if len(team) == workers:
                 break
@@ -257,7 +257,8 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError("not plain")
 
 
-def _silent(make: Callable[[], Callable[[Item], Result]]) -> Callable[[Item, Tell], Result]:
+def without_progress(make: Callable[[], Callable[[Item], Result]]) -> Callable[[Item, Tell], Result]:
+    """What a :class:`Worker` calls, from what :func:`work` does; used as ``functools.partial(without_progress, make)``."""
     function = make()
     return lambda item, tell: function(item)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -160,19 +160,32 @@ def is_media(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_media(folder: str | os.PathLike[str]) -> list[Path]:
-    """Image and video files below a folder by suffix, sorted; hidden files and linked folders are left out.
+def find_media(
+    folder: str | os.PathLike[str], unreadable: Callable[[str, str], None] | None = None
+) -> Iterator[Path]:
+    """Image and video files below a folder by suffix, in order, folder by folder: there may be millions.
+
+    Hidden files and linked folders are left out.
+
+    Args:
+        folder: where to look.
+        unreadable: called with the path of a folder that cannot be read, and the reason; it is left out.
 
     Raises:
-        UnmaskError: there is no such folder.
+        UnmaskError: there is no such folder (when the first file is asked for).
     """
     if not Path(folder).is_dir():
         raise UnmaskError(folder, "no such folder")
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".") and is_media(name)]
-    return sorted(path for path in found if path.is_file())
+
+    def failed(error: OSError) -> None:
+        if unreadable is not None:
+            unreadable(str(error.filename), f"cannot be read ({error.strerror})")
+
+    for parent, folders, names in os.walk(folder, onerror=failed, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and is_media(name) and (path := Path(parent, name)).is_file():
+                yield path
 
 
 def _is_image(head: bytes) -> bool:

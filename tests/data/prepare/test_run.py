@@ -118,7 +118,7 @@ def test_splits_and_limits(few: Index, tmp_path: Path) -> None:
 
 def test_two_recipes_do_not_mix(few: Index, tmp_path: Path) -> None:
     prepare(few, tmp_path, _RECIPE, workers=1, executor=_here, limit=1)
-    with pytest.raises(UnmaskError, match="was prepared with frames 2, not 5: use the same options or another folder"):
+    with pytest.raises(UnmaskError, match="was made with frames 2, not 5: use the same options or another folder"):
         prepare(few, tmp_path, PrepareRecipe(frames=5, crop=CropRecipe(size=64)))
 
 

@@ -17,12 +17,12 @@ from unmask.data.prepare.recipe import PrepareRecipe
 from unmask.data.prepare.report import Report, make_report
 from unmask.data.writer import SCHEMA
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, read_notes
+from unmask.parts import Parts, Shard, check_recipe, read_notes
 from unmask.workers import WorkerDied, work
 from unmask.writing import write_text
 
-#: In the folder of the parts: what was done to the clips, and what became of them.
-RECIPE_FILE, REPORT_FILE = "_recipe.json", "_report.json"
+#: In the folder of the parts: what became of the clips.
+REPORT_FILE = "_report.json"
 
 #: Clips of a part, and the seconds and bytes of rows after which one is written at the latest.
 PART_CLIPS, PART_SECONDS, PART_BYTES = 512, 60.0, 64 << 20
@@ -77,7 +77,7 @@ def prepare(
     made = {"layout": index.layout, **recipe.to_dict()}
     count = rows_now = 0
     with Parts(folder, SCHEMA, shard, items=PART_CLIPS, seconds=PART_SECONDS, size=PART_BYTES) as parts:
-        _check_recipe(folder, made)
+        check_recipe(folder, made)
         notes = read_notes(folder)
         todo = [
             clip
@@ -116,24 +116,6 @@ def _selected(index: Index, split: str | None, limit: int | None) -> list[Clip]:
     if not clips:
         raise UnmaskError(f"layout {index.layout}", "there is no clip")
     return list(clips)
-
-
-def _check_recipe(folder: Path, made: dict[str, Any]) -> None:
-    """Keep rows of two recipes out of one table."""
-    path = folder / RECIPE_FILE
-    if not path.exists():
-        write_text(path, json.dumps(made, indent=1) + "\n")
-        return
-    try:
-        before = json.loads(path.read_text("utf-8"))
-        names = sorted(set(before) | set(made))
-        other = [
-            f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)
-        ]
-    except (OSError, ValueError, TypeError) as error:
-        raise UnmaskError(path, f"cannot be read ({error})") from error
-    if other:
-        raise UnmaskError(folder, f"was prepared with {'; '.join(other)}: use the same options or another folder")
 
 
 def _report(
