@@ -37,6 +37,12 @@ def add(commands: Any) -> None:
         metavar="N",
         help="frames analysed of each video (default: 32)",
     )
+    detect.add_argument(
+        "--runtime",
+        choices=["auto", "torch", "onnx"],
+        default="auto",
+        help="what the detector runs in (default: onnx if it is exported and torch has no GPU, else torch)",
+    )
     detect.set_defaults(run=run)
 
 
@@ -49,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
     from unmask.detection import load_detector
 
-    detector = load_detector(options.detector)
+    detector = load_detector(options.detector, runtime=options.runtime)
     done: list[Detection] = []
     code = 0
     try:
