@@ -91,6 +91,7 @@ def _round(make: Any, items: list[Any], workers: int, timeout: float | None) -> 
     )
     waiting = dict(enumerate(items))
     for batch in answers:
+        assert isinstance(batch, pa.Table)
         for number, answer in zip(batch["number"].to_pylist(), batch["pickled"].to_pylist(), strict=True):
             failed, result = pickle.loads(answer)
             if failed:

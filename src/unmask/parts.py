@@ -167,7 +167,7 @@ def read_tables(folder: str | Path, columns: Iterable[str]) -> Iterator[pa.Table
 
 
 def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
-    """Keep rows of two recipes out of one folder: the first run writes down what it does, every later one must do the same.
+    """Keep rows of two recipes out of one folder: the first run writes its own down, later ones must do the same.
 
     Args:
         folder: of the parts.

@@ -258,7 +258,7 @@ class _Plain(pickle.Unpickler):
 
 
 def without_progress(make: Callable[[], Callable[[Item], Result]]) -> Callable[[Item, Tell], Result]:
-    """What a :class:`Worker` calls, from what :func:`work` does; used as ``functools.partial(without_progress, make)``."""
+    """For a :class:`Worker`, what :func:`work` takes: ``functools.partial(without_progress, make)``."""
     function = make()
     return lambda item, tell: function(item)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -9,15 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from tests.clips import portrait, write_image
 from unmask.cli import main
-from unmask.detection.archive import Shard, detect_archive, done, summarise_archive
+from unmask.detection.archive import SCHEMA, _Done, detect_archive
+from unmask.detection.archive_summary import summarise_archive
 from unmask.errors import UnmaskError
+from unmask.parts import Parts, Shard
+from unmask.workers import work
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def archive(tmp_path: Path, clip: Path) -> Path:
     folder = tmp_path / "archive"
     (folder / "sub folder é").mkdir(parents=True)
     for number in range(5):
-        write_image(folder / f"sub folder é/{number}.png", portrait(160 + number))
+        write_image(folder / f"sub folder é/{number}.png", portrait(224 + number))
     shutil.copy(clip, folder / "clip.mp4")
     (folder / "broken.jpg").write_bytes(b"no picture")
     return folder
@@ -37,14 +43,14 @@ def _rows(out: Path) -> list[dict[str, object]]:
 
 
 def test_one_command_judges_a_folder_and_a_second_one_nothing(
-    archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "results.parquet"
     command = [
         "detect",
         str(archive),
         "--detector",
-        str(untrained),
+        "default",
         "--out",
         str(out),
         "--workers",
@@ -63,29 +69,92 @@ def test_one_command_judges_a_folder_and_a_second_one_nothing(
         answer = json.loads(str(by_name[name]["detection"]))
         assert (answer["verdict"], answer["score"]) == (by_name[name]["verdict"], by_name[name]["score"])
         assert answer["path"].endswith(name)
-    summary = json.loads((out / "summary.json").read_text())
+    summary = json.loads((out / "_summary.json").read_text())
     assert summary["files"] == 7
     assert summary["verdicts"]["not judged"] == 1
     assert sum(summary["histogram"]) == 6
-    page = (out / "summary.html").read_text()
+    page = (out / "_summary.html").read_text()
     assert "7 files checked" in page
     assert "sub folder é/0.png" in page
 
     write_image(archive / "new.png", portrait(200))
     assert main(command) == 1
     assert "1 files judged now, 8 in" in capsys.readouterr().out
-    assert len(_rows(out)) == 8
+    # The folder is a data set to others, whatever else lies in it.
+    assert ds.dataset(out).count_rows() == 8
+    assert sorted(pq.read_table(out, columns=["path"]).column("path").to_pylist()) == sorted(
+        str(row["path"]) for row in _rows(out)
+    )
 
 
-def test_shards_share_the_files_out(archive: Path, untrained: Path, tmp_path: Path) -> None:
+def test_what_changed_and_what_failed_is_judged_again(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    paths = [str(archive / "sub folder é/0.png"), str(archive / "broken.jpg")]
+
+    def run(**options: object) -> int:
+        return detect_archive(paths, out, "default", **options)  # type: ignore[arg-type]
+
+    assert run() == 2
+    assert run() == 0
+    assert run(retry=True) == 1  # the broken one
+    write_image(archive / "broken.jpg", portrait(180), format="PNG")
+    assert run() == 1
+    assert len(_rows(out)) == 4
+    # Of each file the latest row counts.
+    summary = summarise_archive(out)
+    assert summary["files"] == 2
+    assert summary["errors"] == {}
+    with pytest.raises(UnmaskError, match="was made with frames 32, not 4: use the same options or another folder"):
+        run(frames=4)
+
+
+def test_a_million_files_done_are_eight_bytes_each(tmp_path: Path) -> None:
+    keys = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(100_000)]
+    with Parts(tmp_path, SCHEMA, items=50_000) as parts:
+        for number, key in enumerate(keys):
+            parts.add(key, [], number % 2)
+    done = _Done(tmp_path, retry=False)
+    assert done._keys.nbytes == 8 * len(keys)
+    assert all(key in done for key in keys[:100])
+    assert "0123456789abcdef" not in done
+    failed = _Done(tmp_path, retry=True)
+    assert keys[0] in failed
+    assert keys[1] not in failed
+
+
+def test_a_file_that_ends_its_process_costs_itself(archive: Path, tmp_path: Path) -> None:
     paths = [str(path) for path in sorted(archive.rglob("*.png"))]
-    counts = [detect_archive(paths, tmp_path / "out", str(untrained), shard=Shard(index, 2)) for index in range(2)]
+
+    def executor(
+        make: object, items: Iterable[str], workers: int, timeout: float | None
+    ) -> Iterator[tuple[str, object]]:
+        return work(functools.partial(_crashing, paths[1]), items, workers, timeout)
+
+    assert detect_archive(paths, tmp_path / "out", "default", executor=executor) == 5
+    errors = {str(row["path"]): row["error"] for row in _rows(tmp_path / "out")}
+    assert errors.pop(paths[1]) == "ended the process that read it (exit code 9)"
+    assert set(errors.values()) == {None}
+
+
+def _crashing(path: str) -> Callable[[str], dict[str, object]]:
+    def judge(each: str) -> dict[str, object]:
+        if each == path:
+            os._exit(9)
+        return {"path": each, "error": None, "judged": 0}
+
+    return judge
+
+
+def test_shards_share_the_files_out(archive: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(archive.rglob("*.png"))]
+    counts = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)) for index in range(2)]
     assert sum(counts) == 5
     assert sorted(str(row["path"]) for row in _rows(tmp_path / "out")) == paths
-    assert done(tmp_path / "out") == set(paths)
+    again = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)) for index in range(2)]
+    assert again == [0, 0]
 
 
-def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, untrained: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     # Parts of one file, so that the kill falls between parts.
     code = (
@@ -94,26 +163,26 @@ def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, untrained:
     )
     paths = [str(path) for path in sorted(archive.rglob("*.png"))]
     script = tmp_path / "run.py"
-    script.write_text("if __name__ == '__main__':\n    " + code.replace(";", "\n    "))
-    process = subprocess.Popen([sys.executable, str(script), str(out), str(untrained), *paths], start_new_session=True)
+    script.write_text("if __name__ == '__main__':\n    " + code.replace("; ", ";").replace(";", "\n    "))
+    process = subprocess.Popen([sys.executable, str(script), str(out), "default", *paths], start_new_session=True)
     while not list(out.glob("part-*.parquet")):
         assert process.poll() is None
         time.sleep(0.02)
-    with pytest.raises(UnmaskError, match="another run is at shard 0-of-1 here"):
-        detect_archive(paths, out, str(untrained))
+    with pytest.raises(UnmaskError, match="another run is at shard 0/1 here"):
+        detect_archive(paths, out, "default")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = {str(row["path"]) for row in _rows(out)}
-    assert detect_archive(paths, out, str(untrained)) == len(paths) - len(before)
+    assert detect_archive(paths, out, "default") == len(paths) - len(before)
     assert sorted(str(row["path"]) for row in _rows(out)) == paths
 
 
-def test_a_name_that_is_no_text(untrained: Path, tmp_path: Path) -> None:
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
     write_image(tmp_path / "a.png", portrait(160))
     (tmp_path / "a.png").replace(path)
-    assert detect_archive([path], tmp_path / "out", str(untrained)) == 1
-    assert detect_archive([path], tmp_path / "out", str(untrained)) == 0
+    assert detect_archive([path], tmp_path / "out", "default") == 1
+    assert detect_archive([path], tmp_path / "out", "default") == 0
 
 
 def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +198,7 @@ def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().err
     assert "a shard is i/n" in said
     assert "nobody" in said
+    (tmp_path / "o").mkdir(exist_ok=True)
     (tmp_path / "o/part-0-of-1-000000.parquet").write_bytes(b"no table")
     with pytest.raises(UnmaskError, match="not a readable part"):
         summarise_archive(tmp_path / "o")

@@ -180,8 +180,8 @@ def test_media_below_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
     found = [path.relative_to(tmp_path).as_posix() for path in find_media(tmp_path)]
-    assert found == ["b/a.jpeg", "b/deep/c.webm", "z.MP4"]
+    assert found == ["z.MP4", "b/a.jpeg", "b/deep/c.webm"]
     assert is_media("x/y.TIFF")
     assert not is_media("x/y.txt")
     with pytest.raises(UnmaskError, match="no such folder"):
-        find_media(tmp_path / "missing")
+        list(find_media(tmp_path / "missing"))

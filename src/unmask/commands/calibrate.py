@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
     from unmask.data.table import FaceTable
     from unmask.detector import Scorer
-    from unmask.detector.file import _locate
+    from unmask.detector.file import find_detector
     from unmask.evaluation.recalibrate import recalibrate, write_card
 
     table = FaceTable.read(options.tables, options.split)
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None:
         return 0
     out = Path(options.out)
-    write_card(_locate(options.detector), out, found.after)
+    write_card(find_detector(options.detector), out, found.after)
     if options.adversary:
         from unmask.detector.adversary import fit_adversary, save_adversary
 

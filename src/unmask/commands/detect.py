@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable, progress
-from unmask.errors import UnmaskError
+from unmask.commands import detect_archive
+from unmask.commands.inputs import inputs
+from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable
 
 if TYPE_CHECKING:
     from unmask.detection import Detection
@@ -37,21 +37,20 @@ def add(commands: Any) -> None:
         metavar="N",
         help="frames analysed of each video (default: 32)",
     )
-    archive = detect.add_argument_group(
-        "archives", "With --out: many files, in processes of their own, resumed where the last run stopped."
+    detect.add_argument(
+        "--runtime",
+        choices=["auto", "torch", "onnx"],
+        default="auto",
+        help="what the detector runs in (default: onnx if it is exported and torch has no GPU, else torch)",
     )
-    archive.add_argument("--out", metavar="DIR", help="folder of Parquet parts; what it names is not judged again")
-    archive.add_argument("--shard", metavar="i/n", help="only the i-th of n shares of the files, i from 0")
-    archive.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
-    archive.add_argument("--timeout", type=positive, default=600, metavar="S", help="seconds a file may take")
+    detect_archive.add(detect)
     detect.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     if options.out is not None:
-        return _archive(options)
-    if options.shard is not None:
-        raise UnmaskError("--shard", "needs --out")
+        return detect_archive.run(options)
+    detect_archive.refuse(options)
 
     from unmask.writing import check_writable
 
@@ -61,11 +60,11 @@ def run(options: argparse.Namespace) -> int:
 
     from unmask.detection import load_detector
 
-    detector = load_detector(options.detector)
+    detector = load_detector(options.detector, runtime=options.runtime)
     done: list[Detection] = []
     code = 0
     try:
-        for source, reason in _inputs(options.paths):
+        for source, reason in inputs(options.paths):
             if reason is not None:
                 detection = detector.failed(source, reason)
             else:
@@ -94,30 +93,6 @@ def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -
             write_report(options.report, done, card)
 
 
-def _inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Every input once, in order, folders opened up: (path, None), or (path, why it cannot be used)."""
-    from unmask.faces import find_media
-
-    seen: set[str] = set()
-    for path in paths:
-        found, reason = [path], None
-        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-            try:
-                found = [str(each) for each in find_media(path)]
-            except (UnmaskError, OSError) as error:
-                reason = error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
-            else:
-                reason = None if found else "no image or video in this folder"
-        if reason is not None:
-            yield path, reason
-            continue
-        for each in found:
-            real = os.path.realpath(each)
-            if real not in seen:
-                seen.add(real)
-                yield each, None
-
-
 def _print(detection: Detection) -> None:
     """One line as soon as it is known: the verdict on stdout, an error on stderr."""
     if detection.error is not None:
@@ -134,43 +109,3 @@ def _print(detection: Detection) -> None:
         Console(highlight=False).print(line, soft_wrap=True)
     else:
         print(f"{verdict}  {score}  {printable(detection.path)}", flush=True)
-
-
-def _archive(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from unmask.detection.archive import Shard, detect_archive, summarise_archive
-    from unmask.detection.archive_page import render_summary
-    from unmask.writing import write_text
-
-    if options.json is not None or options.report is not None:
-        raise UnmaskError("--out", "writes its own summary: leave out --json and --report")
-    try:
-        shard = None if options.shard is None else Shard.parse(options.shard)
-    except ValueError as error:
-        raise UnmaskError("--shard", str(error)) from error
-    code, paths = 0, []
-    for path, reason in _inputs(options.paths):
-        if reason is None:
-            paths.append(path)
-        else:
-            complain(f"{path}: {reason}")
-            code = FAILED
-    with progress() as show:
-        judged = detect_archive(
-            paths,
-            options.out,
-            options.detector,
-            frames=options.frames,
-            shard=shard,
-            workers=options.workers,
-            timeout=options.timeout,
-            progress=None if show is None else lambda count, total, row: show(options.out, count, total),
-        )
-    out = Path(options.out)
-    summary = summarise_archive(out)
-    write_text(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_text(out / "summary.html", render_summary(summary, options.out))
-    tally = ", ".join(f"{count} {verdict}" for verdict, count in sorted(summary["verdicts"].items()))
-    print(f"{judged} files judged now, {summary['files']} in {printable(options.out)}: {tally or 'none'}")
-    return FAILED if code or summary["errors"] else 0

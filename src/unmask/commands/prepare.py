@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.commands.terminal import FAILED, complain, count, executor, positive, progress
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             retry=options.retry,
             progress=tell,
-            **_executor(options.ray),
+            **executor(options.ray),
         )
     _print(report, options.out)
     if options.json is not None:
@@ -174,16 +174,6 @@ def _recipe(options: argparse.Namespace) -> PrepareRecipe:
         min_sharpness=options.min_sharpness,
         hwaccel=options.hwaccel,
     )
-
-
-def _executor(ray: str | None) -> dict[str, Any]:
-    if ray is None:
-        return {}
-    import functools
-
-    from unmask.on_ray import work_on_ray
-
-    return {"executor": functools.partial(work_on_ray, address=ray or None)}
 
 
 def _print(report: Report, out: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -47,6 +47,17 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
             bar.update(tasks[table], completed=done)
 
         yield show
+
+
+def executor(ray: str | None) -> dict[str, Any]:
+    """Who does the work, for a function with an argument ``executor``: this machine (None), or Ray at an address."""
+    if ray is None:
+        return {}
+    import functools
+
+    from unmask.on_ray import work_on_ray
+
+    return {"executor": functools.partial(work_on_ray, address=ray or None)}
 
 
 def complain(message: object) -> None:

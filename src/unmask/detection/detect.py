@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from unmask.detector.frames import DIGITS, pooled
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
-    from unmask.detector import Card, Scorer
+    from unmask.detector import Card, Runtime, Scorer
+    from unmask.detector.onnx_scorer import OnnxScorer
     from unmask.faces import Face, FaceDetector, Media, Track
     from unmask.game.adversaries import GeneratorBlur
 
@@ -26,24 +28,29 @@ _BATCH = 32
 _READ, _FOUND, _SCORED = 0.3, 0.8, 0.98
 
 
-def load_detector(name_or_path: str | PathLike[str] = "default", face_detector: FaceDetector | None = None) -> Detector:
+def load_detector(
+    name_or_path: str | PathLike[str] = "default",
+    face_detector: FaceDetector | None = None,
+    runtime: Runtime = "auto",
+) -> Detector:
     """Load a detector file and the face finder.
 
     Args:
-        name_or_path: ``default`` for the bundled detector, or the folder of another one.
+        name_or_path: ``default`` for the bundled detector, the folder of another one, or an exported ONNX file.
         face_detector: finds the faces, from several threads if the result is so used; MTCNN if none is given.
+        runtime: ``torch``, ``onnx`` or ``auto``, see :func:`unmask.detector.load_scorer`.
 
     Raises:
         UnmaskError: there is no such detector, or it cannot be used.
     """
-    from unmask.detector import Scorer
+    from unmask.detector import load_scorer
 
     if face_detector is None:
         from unmask.faces import MTCNN
 
         face_detector = MTCNN()
-    scorer = Scorer.load(name_or_path)
-    return Detector(scorer, face_detector, fspath(name_or_path), _adversary(name_or_path, scorer.card))
+    scorer = load_scorer(name_or_path, runtime)
+    return Detector(scorer, face_detector, fspath(name_or_path), partial(_adversary, name_or_path, scorer.card))
 
 
 def _adversary(name_or_path: str | PathLike[str], card: Card) -> GeneratorBlur | None:
@@ -64,18 +71,18 @@ class Detector:
         scorer: from crops to P(fake).
         face_detector: finds the faces.
         name: what results call the detector.
-        adversary: the generator whose maps of sigma the report shows, or None.
+        adversary: loads the generator whose maps of sigma the report shows, when the first is asked for; or None.
     """
 
     def __init__(
         self,
-        scorer: Scorer,
+        scorer: Scorer | OnnxScorer,
         face_detector: FaceDetector,
         name: str = "default",
-        adversary: GeneratorBlur | None = None,
+        adversary: Callable[[], GeneratorBlur | None] | None = None,
     ) -> None:
         self.scorer = scorer
-        self.adversary = adversary
+        self._load_adversary = adversary
         self.name = DetectorName(name, scorer.card.version, scorer.card.weights_sha256[:12])
         self._find = face_detector
 
@@ -83,6 +90,11 @@ class Detector:
     def card(self) -> Card:
         """What the detector says about itself."""
         return self.scorer.card
+
+    @cached_property
+    def adversary(self) -> GeneratorBlur | None:
+        """The adversary that came with the detector; torch is loaded for it."""
+        return None if self._load_adversary is None else self._load_adversary()
 
     @property
     def uncertain(self) -> tuple[float, float] | None:

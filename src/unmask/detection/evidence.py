@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unmask.detection.result import Evidence, FaceScore, ScoredTrack, Still
+from unmask.detector.pixels import resize_crops
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
-    from unmask.detector import Scorer
+    from unmask.detector.onnx_scorer import OnnxScorer
+    from unmask.detector.scorer import Scorer
     from unmask.faces import Media
     from unmask.game.adversaries import GeneratorBlur
 
@@ -38,7 +40,7 @@ def choose(tracks: Sequence[ScoredTrack]) -> list[tuple[int, FaceScore]]:
 
 
 def collect(
-    media: Media, tracks: Sequence[ScoredTrack], scorer: Scorer, adversary: GeneratorBlur | None
+    media: Media, tracks: Sequence[ScoredTrack], scorer: Scorer | OnnxScorer, adversary: GeneratorBlur | None
 ) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
     """Crops, heat maps and sigma maps of the most telling faces, and what could not be had of them and why."""
     chosen = choose(tracks)
@@ -49,7 +51,7 @@ def collect(
         return (), ()
     notes: list[str] = []
     try:
-        heat = _heat(scorer, crops)
+        heat = scorer.heat(crops)
         for place, (crop, cells) in enumerate(zip(crops, heat, strict=True)):
             rows = tuple(tuple(round(float(value), 4) for value in row) for row in cells)
             found[place] = replace(found[place], cells=rows, heat=overlay(crop, cells))
@@ -58,7 +60,9 @@ def collect(
     if adversary is None or not hasattr(scorer, "prepare"):
         notes.append("No map of the adversary: this detector comes without one, or torch is not installed.")
     else:
-        for place, (crop, sigma) in enumerate(zip(crops, _sigma(scorer, adversary, crops), strict=True)):
+        for place, (crop, sigma) in enumerate(
+            zip(crops, _sigma(scorer.card.input_size, adversary, crops), strict=True)
+        ):
             found[place] = replace(found[place], sigma=overlay(crop, sigma / adversary.sigma_max))
     return tuple(found), tuple(notes)
 
@@ -97,21 +101,12 @@ def jpeg(image: np.ndarray, side: int) -> bytes:
     return bytes(data)
 
 
-def _heat(scorer: Any, crops: Sequence[np.ndarray]) -> np.ndarray:
-    """Heat maps (N, h, w) of crops: a scorer of another runtime brings its own ``heat``."""
-    if hasattr(scorer, "heat"):
-        return np.asarray(scorer.heat(crops))
-    from unmask.detector.explain import heat_maps
-
-    return heat_maps(scorer.model, scorer.prepare(crops))[1].cpu().numpy()
-
-
-def _sigma(scorer: Scorer, adversary: GeneratorBlur, crops: Sequence[np.ndarray]) -> np.ndarray:
+def _sigma(size: int, adversary: GeneratorBlur, crops: Sequence[np.ndarray]) -> np.ndarray:
     """The blur, in pixels, that the adversary would play on these crops if they were fakes: (N, S, S)."""
     import torch
 
-    images = scorer.prepare(crops)
-    labels = torch.ones(len(images), dtype=torch.long, device=images.device)
+    images = torch.from_numpy(resize_crops(crops, size)).permute(0, 3, 1, 2).float() / 255
+    labels = torch.ones(len(images), dtype=torch.long)
     # One seed: the same bytes give the same picture.
     with _NOISE, torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch.nn import functional as F
 
-from unmask.detector.file import CARD, _locate
+from unmask.detector.file import CARD, find_detector
 from unmask.errors import UnmaskError
 from unmask.game import pixelwise_gaussian_blur
 from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
@@ -74,7 +74,7 @@ def read_adversary(name_or_path: str | os.PathLike[str], card: Card) -> Generato
     """
     if card.adversary is None:
         return None
-    path = _locate(name_or_path) / ADVERSARY
+    path = find_detector(name_or_path) / ADVERSARY
     try:
         data = path.read_bytes()
         state = safetensors.torch.load(data)

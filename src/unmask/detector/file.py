@@ -8,17 +8,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from unmask.detector.card import Card
 from unmask.errors import UnmaskError
 from unmask.writing import replacing, write_text
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 WEIGHTS = "model.safetensors"
+#: What ``unmask export`` puts beside the weights, for ONNX Runtime.
+ONNX = "model.onnx"
 CARD = "card.json"
 #: Detectors that ship in the package, by name.
 BUNDLED = Path(__file__).parents[1] / "detectors"
@@ -40,6 +41,8 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     Raises:
         UnmaskError: the folder cannot be written, or the card holds what JSON cannot.
     """
+    import safetensors.torch
+
     target = Path(folder)
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state_dict.items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
@@ -68,14 +71,19 @@ def read_detector(name_or_path: str | os.PathLike[str]) -> tuple[Card, dict[str,
         UnmaskError: nothing is there, a file is missing, truncated, a pickle, of another format version, or
             makes no sense, or the weights are not those that the card was written for.
     """
-    folder = _locate(name_or_path)
-    card = _read_card(folder / CARD)
+    folder = find_detector(name_or_path)
+    card = read_card(folder / CARD)
     return card, _read_weights(folder / WEIGHTS, card)
 
 
-def _locate(name_or_path: str | os.PathLike[str]) -> Path:
+def find_detector(name_or_path: str | os.PathLike[str]) -> Path:
+    """The folder of a detector, see :func:`read_detector`; what is in it is not looked at.
+
+    Raises:
+        UnmaskError: there is no such folder.
+    """
     path = Path(name_or_path)
-    if path.name in (CARD, WEIGHTS) and path.is_file():
+    if path.name in (CARD, WEIGHTS, ONNX) and path.is_file():
         return path.parent
     # A bare name means the bundled detector whatever lies in the current folder: `./default` is the folder.
     bundled = BUNDLED / path
@@ -103,7 +111,12 @@ def _read_bytes(path: Path) -> bytes:
         raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _read_card(path: Path) -> Card:
+def read_card(path: Path) -> Card:
+    """The card in a file.
+
+    Raises:
+        UnmaskError: it is missing, or makes no sense.
+    """
     data = _read_bytes(path)
     try:
         return Card.from_json(json.loads(data.decode("utf-8"), parse_constant=_no_constant))
@@ -118,6 +131,10 @@ def _no_constant(name: str) -> Any:
 
 
 def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
+    # Cards are read without torch, weights are not.
+    import safetensors.torch
+    from safetensors import SafetensorError
+
     data = _read_bytes(path)
     if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"):
         raise UnmaskError(path, "is a pickle under another name; only safetensors are loaded, which run no code")

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unmask.detector.card import Card
 from unmask.detector.file import WEIGHTS, read_detector
+from unmask.detector.pixels import Crops, resize_crops
 from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from unmask.game.classifier import Classifier
 
 #: cuDNN's settings belong to the process: threads that score on a GPU take turns.
 _CUDNN = threading.Lock()
-
-Crops = Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
 
 
 class Scorer:
@@ -65,7 +67,7 @@ class Scorer:
             raise UnmaskError(name, str(error)) from error
         _load(model, state_dict, name)
         model.float().eval().requires_grad_(False)
-        self.model: nn.Module = model.to(self.device).to(memory_format=torch.channels_last)
+        self.model: Classifier = model.to(self.device).to(memory_format=torch.channels_last)
 
     @classmethod
     def load(
@@ -81,22 +83,13 @@ class Scorer:
     def prepare(self, crops: Crops) -> Tensor:
         """Crops, uint8 RGB (H, W, 3) each and of any size, to a tensor (N, 3, S, S) in [0, 1] on the device.
 
-        Resized bilinearly with antialiasing on uint8, always on the CPU: as in training, and the same bytes
-        whatever the device.
+        Resized by :func:`unmask.detector.pixels.resize_crops`, always on the CPU: the same pixels whatever the device
+        and the runtime.
 
         Raises:
             ValueError: a crop is not uint8 (H, W, 3), or is empty.
         """
-        size = self.card.input_size
-        batch = torch.empty(len(crops), 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
-        for row, crop in enumerate(crops):
-            if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
-                raise ValueError(f"crop {row} is {crop.dtype} {crop.shape}, expected uint8 (H, W, 3)")
-            # A copy: torch warns about arrays it may not write to, such as those that PIL hands out.
-            image = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None]
-            if image.shape[2:] != (size, size):
-                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
-            batch[row] = image[0]
+        batch = torch.from_numpy(resize_crops(crops, self.card.input_size)).permute(0, 3, 1, 2)
         return batch.to(self.device).float().div_(255)
 
     @torch.inference_mode()
@@ -120,6 +113,23 @@ class Scorer:
     def score(self, crops: Crops) -> npt.NDArray[np.float64]:
         """Calibrated P(fake) of each crop, float64 (N,); arguments and errors as :meth:`log_odds`."""
         return self.card.probability(self.log_odds(crops))
+
+    @torch.inference_mode()
+    def heat(self, crops: Crops) -> npt.NDArray[np.float32]:
+        """Where each crop looks fake, float32 (N, h, w) in [0, 1], see :func:`unmask.detector.explain.heat_maps`.
+
+        Raises:
+            ValueError: a crop is not uint8 (H, W, 3), or is empty.
+            UnmaskError: the backbone gives no heat map.
+        """
+        from unmask.detector.explain import heat_maps
+
+        found = [np.empty((0, 1, 1), np.float32)][len(crops) > 0 :]
+        for start in range(0, len(crops), self.batch_size):
+            images = self.prepare(crops[start : start + self.batch_size])
+            with _single_precision(self.device):
+                found.append(heat_maps(self.model, images)[1].cpu().numpy())
+        return np.concatenate(found)
 
 
 @contextmanager

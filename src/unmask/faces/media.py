@@ -160,9 +160,7 @@ def is_media(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_media(
-    folder: str | os.PathLike[str], unreadable: Callable[[str, str], None] | None = None
-) -> Iterator[Path]:
+def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], None] | None = None) -> Iterator[Path]:
     """Image and video files below a folder by suffix, in order, folder by folder: there may be millions.
 
     Hidden files and linked folders are left out.

