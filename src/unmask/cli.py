@@ -17,6 +17,16 @@ from unmask.commands import COMMANDS
 from unmask.commands.terminal import FAILED, INTERRUPTED, USAGE, complain
 from unmask.errors import UnmaskError
 
+#: Packages that a light installation lacks, and the extra that brings each.
+_EXTRAS = {
+    **dict.fromkeys(("numba", "safetensors", "scipy", "skimage", "sklearn", "timm", "torch", "torchvision"), "torch"),
+    **dict.fromkeys(("fastapi", "prometheus_client", "python_multipart", "uvicorn"), "server"),
+    "pyarrow": "archive",
+    "simplejpeg": "torch",
+}
+#: Commands that do without torch; the others need it, whatever they miss first.
+_LIGHT = ("detect", "prepare", "serve", "table")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (bad options raise ``SystemExit``, as argparse does)."""
@@ -26,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnmaskError as error:
         complain(error)
         return USAGE
+    except ModuleNotFoundError as error:
+        if (extra := _extra(error.name or "", options.run.__module__.rpartition(".")[2])) is None:
+            raise
+        complain(f"{error.name} is not installed; this command needs it: pip install 'unmask[{extra}]'")
+        return USAGE
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
@@ -33,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe has left (`unmask detect ... | head`): keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _extra(package: str, command: str) -> str | None:
+    """The extra to install for a command that misses a package; None if the package is none of ours."""
+    extra = _EXTRAS.get(package.partition(".")[0])
+    if extra is None or command in _LIGHT:
+        return extra
+    return "export" if command == "export" else "torch"
 
 
 class _Command(argparse.ArgumentParser):

@@ -1,10 +1,9 @@
 """``python -m unmask.demo OUT``: a genuine and a forged clip made from two portraits, and their verdicts.
 
-The portraits are in the public domain and lie inside installed packages: Eileen Collins (NASA) in
-scikit-image, Grace Hopper (US Navy) in matplotlib. The forgery is the classic face swap: the other face is
-moved onto the landmarks of the first by a similarity transform, its colours are matched in Lab, and a soft
-mask hides the seam. Both clips get the same camera motion and the same codec: nothing but the face tells them
-apart. The demo promises no verdict: it prints what the bundled detector says.
+The portraits are in the public domain: Eileen Collins (NASA) and Grace Hopper (US Navy). The forgery is the classic
+face swap: the other face is moved onto the landmarks of the first by a similarity transform, its colours are matched in
+Lab, and a soft mask hides the seam. Both clips get the same camera motion and the same codec: nothing but the face
+tells them apart. The demo promises no verdict: it prints what the bundled detector says.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def portraits() -> tuple[np.ndarray, np.ndarray]:
     """The two portraits, uint8 (H, W, 3), RGB: Eileen Collins, then Grace Hopper."""
-    from matplotlib import get_data_path
     from PIL import Image
-    from skimage.data import astronaut
 
-    with Image.open(Path(get_data_path()) / "sample_data" / "grace_hopper.jpg") as opened:
-        hopper = np.array(opened.convert("RGB"))
-    return np.array(astronaut()), hopper
+    pictures = []
+    for name in ("eileen_collins.webp", "grace_hopper.jpg"):
+        with Image.open(Path(__file__).parent / "portraits" / name) as opened:
+            pictures.append(np.array(opened.convert("RGB")))
+    return pictures[0], pictures[1]
 
 
 def swap_face(target: np.ndarray, source: np.ndarray) -> np.ndarray:

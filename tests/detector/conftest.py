@@ -17,7 +17,7 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def card() -> Card:
     return Card(
         backbone=BACKBONE,

@@ -55,7 +55,7 @@ def load_detector(
 
 def _adversary(name_or_path: str | PathLike[str], card: Card) -> GeneratorBlur | None:
     """The adversary that the card names; None without one, or without torch, in which alone it runs."""
-    if card.adversary is None:
+    if card.adversary is None or fspath(name_or_path).lower().endswith(".onnx"):
         return None
     try:
         from unmask.detector.adversary import read_adversary

@@ -57,7 +57,7 @@ def collect(
             found[place] = replace(found[place], cells=rows, heat=overlay(crop, cells))
     except UnmaskError as error:
         notes.append(f"No heat map: {error}.")
-    if adversary is None or not hasattr(scorer, "prepare"):
+    if adversary is None:
         notes.append("No map of the adversary: this detector comes without one, or torch is not installed.")
     else:
         for place, (crop, sigma) in enumerate(

@@ -62,8 +62,8 @@ def export_onnx(
 
     Input ``crops``, uint8 (N, S, S, 3), RGB, S the card's input size: the model does everything after the resize.
     Outputs ``logits`` (N, classes) and, where the backbone has them, ``heat`` (N, h, w). The card is in the metadata
-    under ``unmask.card``. Weights are kept as float16 where that loses nothing, as in ``model.safetensors``; ONNX Runtime
-    widens them once, at load, and folds the batch norms into them.
+    under ``unmask.card``. Weights are kept as float16 where that loses nothing, as in ``model.safetensors``; ONNX
+    Runtime widens them once, at load, and folds the batch norms into them.
 
     Args:
         name_or_path: the detector.
@@ -94,7 +94,8 @@ def export_onnx(
     onnx.checker.check_model(model)
     try:
         done = _compare(scorer, _with_card(model, scorer.card), folder / ONNX, check)
-        card = scorer.card
+        # The adversary runs in torch alone: it is not copied to another folder.
+        card = scorer.card if out is None else replace(scorer.card, adversary=None)
         if calibrate is not None:
             note = {
                 "difference": done.difference,

@@ -47,7 +47,7 @@ class OnnxScorer:
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike[str] = "default", batch_size: int = 32) -> OnnxScorer:
-        """Load an exported detector: a name or folder as for :class:`Scorer`, or an ONNX file, which needs no folder."""
+        """Load an exported detector: a name or folder as for :class:`Scorer`, or an ONNX file alone."""
         path = Path(name_or_path)
         if path.suffix.lower() == ".onnx" and path.is_file():
             beside = path.parent / CARD
