@@ -16,10 +16,10 @@ def portrait(side: int = 256) -> np.ndarray:
     return np.array(Image.fromarray(astronaut()).resize((side, side)))
 
 
-def write_video(path: Path, images: Sequence[np.ndarray], rate: int = 10) -> Path:
-    """H.264 in whatever container the suffix names."""
+def write_video(path: Path, images: Sequence[np.ndarray], rate: int = 10, codec: str = "libx264") -> Path:
+    """A video, H.264 if not otherwise said, in whatever container the suffix names."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        stream = container.add_stream(codec, rate=rate, options={"crf": "20"} if codec == "libx264" else {})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         for image in images:
