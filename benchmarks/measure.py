@@ -102,6 +102,8 @@ class Report:
                 spread = self.spread[name]
                 ratios.add_row(name, f"{value:.2f}", f"{spread['low']:.2f} .. {spread['high']:.2f}", spread["better"])
             self.console.print(ratios)
+        for name, figures in self.figures.items():
+            self.console.print(f"{name.replace('_', ' ')}: {figures}")
         if self.disturbed():
             self.console.print("Other work kept this machine busy: not for quoting.", style="bold red")
 
