@@ -31,15 +31,15 @@ from unmask.game.blur_cpu_loops import (
     Strides,
     add_shifted,
     axis_powers,
+    axis_scratch,
+    fold,
     lay_image,
     lay_sigma,
     pair_slopes,
-    pair_slopes_3x3,
     pair_weights,
-    pair_weights_3x3,
     read,
     weigh,
-    weigh_3x3,
+    weigh_twice,
     write,
 )
 
@@ -66,6 +66,8 @@ def blur_rows(
     sigma_strides: Strides,
     out: Array,
     out_strides: Strides,
+    slope: Array,
+    slope_strides: Strides,
     shape: tuple[int, int, int],
     rows: Array,
     columns: Array,
@@ -73,43 +75,44 @@ def blur_rows(
     first: int,
     last: int,
 ) -> bool:
-    """out = blur of x; True if a sigma is negative."""
+    """out = blur of x, slope = d out / d sigma unless it is empty; True if a sigma is negative."""
     channels, height, width = shape
     radius = (rows.size - height) // 2
     pitch = columns.size
     step = max(1, min(last - first, TILE // pitch))
     n = step * pitch - 2 * radius
-    spread = np.zeros(n, sigma.dtype)
-    power = np.empty((radius + 1, n), sigma.dtype)
-    inverse = np.empty(n, sigma.dtype)
-    work = np.empty((2, n), sigma.dtype)
-    weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
+    spread, power, inverse, work, weights = axis_scratch(radius, n, sigma.dtype)
     tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
     window = np.empty((radius + 1, step * pitch), sigma.dtype)
     total = np.empty(n, sigma.dtype)
+    slopes = np.empty_like(weights) if slope.size else weights
+    steep = np.empty_like(total) if slope.size else total
     centre = tile[radius * pitch + radius :]
     negative = False
     for start in range(first, last, step):
         i = min(start, last - step)  # the last tile may overlap the one before it
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         negative |= lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        if radius == 1:
-            pair_weights_3x3(spread, weights)
-        else:
-            axis_powers(spread, power, work, inverse)
-            pair_weights(power, inverse, weights)
+        axis_powers(spread, power, work, inverse)
+        pair_weights(power, inverse, weights)
+        if slope.size:
+            pair_slopes(spread, power, inverse, work, slopes)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]
             lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
-            if radius == 1:
-                weigh_3x3(tile, weights, pitch, total)
+            fold(tile, pitch, window)
+            if slope.size:
+                weigh_twice(window, weights, slopes, total, steep)
             else:
-                weigh(tile, weights, pitch, window, total)
+                weigh(window, weights, total)
             for j in range(n):
                 total[j] += centre[j]
             for r in range(step):
                 target = image * out_strides[0] + channel * out_strides[1] + (i + r) * out_strides[2]
                 write(total[r * pitch : r * pitch + width], out[target:], out_strides[3])
+                if slope.size:
+                    target = image * slope_strides[0] + channel * slope_strides[1] + (i + r) * slope_strides[2]
+                    write(steep[r * pitch : r * pitch + width], slope[target:], slope_strides[3])
     return negative
 
 
@@ -136,11 +139,7 @@ def sigma_gradient_rows(
     pitch = columns.size
     step = max(1, min(last - first, TILE // pitch))
     n = step * pitch - 2 * radius
-    spread = np.zeros(n, sigma.dtype)
-    power = np.empty((radius + 1, n), sigma.dtype)
-    inverse = np.empty(n, sigma.dtype)
-    work = np.empty((2, n), sigma.dtype)
-    weights = np.empty((radius * (radius + 3) // 2, n), sigma.dtype)
+    spread, power, inverse, work, weights = axis_scratch(radius, n, sigma.dtype)
     tile = np.empty((step + 2 * radius) * pitch, sigma.dtype)
     window = np.empty((radius + 1, step * pitch), sigma.dtype)
     upstream = np.zeros(n, sigma.dtype)
@@ -150,19 +149,14 @@ def sigma_gradient_rows(
         i = min(start, last - step)
         origin = image * sigma_strides[0] + i * sigma_strides[2]
         lay_sigma(sigma, origin, sigma_strides, pitch, spread, width)
-        if radius == 1:
-            pair_slopes_3x3(spread, weights)
-        else:
-            axis_powers(spread, power, work, inverse)
-            pair_slopes(spread, power, inverse, work, weights)
+        axis_powers(spread, power, work, inverse)
+        pair_slopes(spread, power, inverse, work, weights)
         total[:] = total.dtype.type(0)
         for channel in range(channels):
             plane = image * x_strides[0] + channel * x_strides[1]
             lay_image(x, plane, x_strides, rows[i : i + step + 2 * radius], columns, radius, tile)
-            if radius == 1:
-                weigh_3x3(tile, weights, pitch, change)
-            else:
-                weigh(tile, weights, pitch, window, change)
+            fold(tile, pitch, window)
+            weigh(window, weights, change)
             for r in range(step):
                 source = image * grad_strides[0] + channel * grad_strides[1] + (i + r) * grad_strides[2]
                 read(grad[source:], grad_strides[3], upstream[r * pitch : r * pitch + width])
@@ -195,11 +189,7 @@ def image_gradient_rows(
     # Reflection brings rows closer together, so that only sources within the radius reach these rows.
     top, bottom = max(0, first - radius), min(height, last + radius)
     step = max(1, min(bottom - top, TILE // pitch))
-    spread = np.zeros(step * pitch - 2 * radius, sigma.dtype)
-    power = np.empty((radius + 1, spread.size), sigma.dtype)
-    inverse = np.empty(spread.size, sigma.dtype)
-    work = np.empty((2, spread.size), sigma.dtype)
-    weights = np.empty((radius * (radius + 3) // 2, spread.size), sigma.dtype)
+    spread, power, inverse, work, weights = axis_scratch(radius, step * pitch - 2 * radius, sigma.dtype)
     upstream = np.zeros(spread.size, sigma.dtype)  # zero between the rows: nothing comes from outside
     product = np.zeros(spread.size + 4 * radius, sigma.dtype)
     received = np.empty((radius + 1, step * pitch), sigma.dtype)  # by the rows at distances 0 .. h
