@@ -20,7 +20,7 @@ from unmask.detection import Detector
 
 KEYS = {
     "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
-    "frames_with_face", "tracks", "detector", "error",
+    "frames_with_face", "tracks", "detector", "warnings", "provenance", "error",
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_the_json_contract(untrained: Path, clip: Path, tmp_path: Path) -> None:
         "weights": found["detector"]["weights"],
     }
     (track,) = found["tracks"]
-    assert set(track) == {"score", "counted", "reason", "faces"}
+    assert set(track) == {"verdict", "score", "counted", "reason", "quality", "warnings", "faces"}
     for face in track["faces"]:
         assert set(face) == {"frame", "time", "box", "found", "score"}
         assert len(face["box"]) == 4

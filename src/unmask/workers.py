@@ -1,23 +1,39 @@
-"""Processes that may die: work on hostile files, one at a time, where a crash costs that file and nothing else."""
+"""Processes that may die: work on hostile files, one at a time, where a crash costs that file and nothing else.
+
+:func:`work` does many items and gives the results as they come. A :class:`Worker` is one such process for those who
+have one item now and another later, with progress, and with limits on time, processor time and memory.
+"""
 
 from __future__ import annotations
 
+import errno
+import functools
+import io
+import math
 import multiprocessing
 import os
+import pickle
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+#: Called in a worker to say how far an item is; the value reaches the caller of :meth:`Worker.do`.
+Tell = Callable[[Any], None]
 
 _POLL = 0.5
+_SIGXCPU = getattr(signal, "SIGXCPU", 24)  # Windows has none
+_starting = threading.Lock()
 
 
 class WorkerDied(Exception):
-    """A worker ended over an item; the text says how."""
+    """An item got no result, and the process that had it is gone; the text says how."""
 
 
 def work(
@@ -25,137 +41,282 @@ def work(
     items: Iterable[Item],
     workers: int,
     timeout: float | None = None,
+    memory: int | None = None,
 ) -> Iterator[tuple[Item, Result | WorkerDied]]:
     """Results in the order in which they are ready, computed by processes with one thread each.
 
     Unlike the pools of the standard library this one survives: an item that ends its process (a crash in a codec,
-    no memory left) or takes too long gives a :class:`WorkerDied`, a new process takes over, and the rest is done.
-    Items are taken from the iterable only as workers become free, so it may be endless.
+    no memory left), fails in a way nobody foresaw or takes too long gives a :class:`WorkerDied`, a new process takes
+    over, and the rest is done. Items are taken from the iterable only as workers become free, so it may be endless.
 
     Args:
         make: called once in each process; what it returns is called with every item. Both must be picklable by name.
         items: picklable.
         workers: processes, at least 1.
         timeout: seconds an item may take before its process is killed; None for no limit.
+        memory: bytes an item may take in its process, see :class:`Worker`; None for no limit.
 
     Raises:
         WorkerDied: ``make`` itself failed in a process: no item can be done.
     """
     remaining = iter(items)
-    team: list[_Worker[Item, Result]] = []
+    team: list[Worker[Item, Result]] = []
     try:
-        for _ in range(workers):
-            worker = _Worker[Item, Result](make)
-            team.append(worker)
-            if not worker.take(remaining):
+        for item in remaining:
+            team.append(Worker(functools.partial(_silent, make), timeout=timeout, memory=memory))
+            team[-1].begin(item)
+            if len(team) == workers:
                 break
-        while any(worker.busy for worker in team):
-            ready = wait([worker.connection for worker in team if worker.busy], _POLL)
-            for worker in team:
-                if not worker.busy:
-                    continue
-                answer = None
-                if worker.connection in ready:
-                    answer = worker.answer()
-                elif timeout is not None and worker.seconds > timeout:
-                    answer = worker.give_up(f"took longer than {timeout:g} s")
+        while busy := [worker for worker in team if worker.busy]:
+            ready = wait([worker.connection for worker in busy], _POLL)
+            for worker in busy:
+                answer = worker.poll(worker.connection in ready)
                 if answer is not None:
-                    worker.take(remaining)
+                    for item in remaining:
+                        worker.begin(item)
+                        break
                     yield answer
     finally:
         for worker in team:
-            worker.stop()
+            worker.close()
 
 
-class _Worker(Generic[Item, Result]):
-    """One process and the item it has."""
+class Worker(Generic[Item, Result]):
+    """One process, loaded once, that does one item at a time and is replaced when it dies.
 
-    def __init__(self, make: Callable[[], Callable[[Item], Result]]) -> None:
-        self._make, self.busy = make, False
-        self._started = 0.0
+    It dies of a crash, of an exception, of a limit, or when told to. An object serves one thread at a time.
+
+    Args:
+        make: called once in the process; what it returns is called with every item and a function that reports
+            progress. Picklable by name.
+        timeout: seconds of the clock for an item.
+        cpu: seconds of processor time for an item, rounded up.
+        memory: bytes an item may take beyond what the process holds when ``make`` is done. It bounds what the process
+            has to itself and may write (heap, anonymous maps; Linux counts it as ``VmData``), not its address space,
+            of which numeric libraries reserve gigabytes they never touch. No effect outside Linux.
+        threads: that numeric libraries may use.
+        plain: refuse answers that hold anything but numbers, text, bytes and containers of them. Unpickling other
+            things runs code, and this keeps a process that a file has taken over from running its own here.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Callable[[Item, Tell], Result]],
+        *,
+        timeout: float | None = None,
+        cpu: float | None = None,
+        memory: int | None = None,
+        threads: int = 1,
+        plain: bool = False,
+    ) -> None:
+        self._make, self._timeout, self._cpu, self._memory = make, timeout, cpu, memory
+        self._threads, self._load = threads, _Plain if plain else pickle.Unpickler
         self._item: Any = None
+        self.busy = False
+        self.replaced = 0
         self._start()
+
+    def load(self) -> None:
+        """Wait until the process is ready for its first item.
+
+        Raises:
+            WorkerDied: ``make`` failed; the text says why.
+        """
+        while not self._ready:
+            self._receive()
+
+    def do(
+        self, item: Item, progress: Tell | None = None, stopped: Callable[[], bool] | None = None, poll: float = 0.1
+    ) -> Result:
+        """The result for one item.
+
+        Args:
+            item: picklable.
+            progress: called with what the process reports.
+            stopped: asked every ``poll`` seconds; True ends the item and its process.
+            poll: seconds.
+
+        Raises:
+            WorkerDied: there is no result.
+        """
+        self.begin(item)
+        while True:
+            ready = wait([self.connection], poll)
+            if stopped is not None and stopped():
+                _, answer = self._give_up("was stopped")
+                raise answer
+            if (found := self.poll(bool(ready), progress)) is not None:
+                if isinstance(found[1], WorkerDied):
+                    raise found[1]
+                return found[1]
+
+    def begin(self, item: Item) -> None:
+        """Hand over an item; :meth:`poll` until it is done."""
+        if not self._process.is_alive():  # died while idle, which is not this item's doing
+            self._replace()
+        self._item, self.busy = item, True
+        self._began = time.monotonic()
+        with suppress(OSError):  # it may have died just now, which the next receive finds out
+            self.connection.send(item)
+
+    def poll(self, ready: bool, progress: Tell | None = None) -> tuple[Item, Result | WorkerDied] | None:
+        """The item and its result, or how it ended; None while it is worked on.
+
+        Args:
+            ready: whether there is something to read from :attr:`connection`.
+            progress: called with what the process reports.
+
+        Raises:
+            WorkerDied: the process could not start.
+        """
+        if ready:
+            said = self._receive()
+            if said is None:
+                return None
+            kind, value = said
+            if kind == "done":
+                self.busy = False
+                return self._item, value
+            if kind == "gone":
+                return self._give_up(value)
+            if progress is not None:
+                progress(value)
+        # The start of the process does not count. Checked after every message, for there might be no end of them.
+        if self._ready and self._timeout is not None and time.monotonic() - self._began > self._timeout:
+            return self._give_up(f"took longer than {self._timeout:g} s")
+        return None
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self.busy = False
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
 
     def _start(self) -> None:
         # Spawned, not forked: threads of torch, OpenCV and Arrow do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._make, theirs), daemon=True)
-        threads = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"  # read when numeric libraries load, so it must stand before the start
-        try:
-            self._process.start()
-        finally:
-            if threads is None:
-                del os.environ["OMP_NUM_THREADS"]
-            else:
-                os.environ["OMP_NUM_THREADS"] = threads
+        target = (self._make, theirs, self._cpu, self._memory)
+        self._process = context.Process(target=_serve, args=target, daemon=True)
+        with _starting:
+            before = os.environ.get("OMP_NUM_THREADS")
+            # Read when numeric libraries load, so it must stand before the start.
+            os.environ["OMP_NUM_THREADS"] = str(self._threads)
+            try:
+                self._process.start()
+            finally:
+                if before is None:
+                    del os.environ["OMP_NUM_THREADS"]
+                else:
+                    os.environ["OMP_NUM_THREADS"] = before
         theirs.close()
         self._ready = False
+        self._began = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """How long the item has been worked on, not counting the start of the process."""
-        return time.monotonic() - self._started if self._ready else 0.0
+    def _replace(self) -> None:
+        self.close()
+        self.replaced += 1
+        self._start()
 
-    def take(self, items: Iterator[Item]) -> bool:
-        """Begin the next item; False if there is none."""
-        for self._item in items:
-            self._send()
-            return True
-        self.busy = False
-        return False
+    def _give_up(self, reason: str) -> tuple[Item, WorkerDied]:
+        self._replace()
+        return self._item, WorkerDied(reason)
 
-    def _send(self) -> None:
-        self.busy = True
-        self._started = time.monotonic()
-        with suppress(OSError):  # it may have died already, which the next receive finds out
-            self.connection.send(self._item)
-
-    def answer(self) -> tuple[Item, Any] | None:
-        """What the process says about its item, or how it ended; None if it only says that it has started."""
+    def _receive(self) -> tuple[str, Any] | None:
+        """The next message: ("done" | "gone" | "progress", value), or None for the one that says it is ready."""
         try:
-            said = self.connection.recv()
-            if self._ready:
-                return self._item, said
-            if said is not None:
-                raise WorkerDied(said)
-            self._ready, self._started = True, time.monotonic()
-            return None
+            kind, value = self._load(io.BytesIO(self.connection.recv_bytes())).load()
         except (EOFError, OSError):
             self._process.join()
+            kind, value = "gone", f"ended the process that read it ({self._ending()})"
+            if self._cpu is not None and self._process.exitcode == -_SIGXCPU:
+                value = f"needed more than {self._cpu:g} s of processor time"
             if not self._ready:
-                raise WorkerDied(f"a worker could not start ({_ending(self._process.exitcode)})") from None
-            return self.give_up(f"ended the process that read it ({_ending(self._process.exitcode)})")
+                self.busy = False
+                raise WorkerDied(f"a worker could not start ({self._ending()})") from None
+        except Exception as error:
+            kind, value = "gone", f"gave an answer that is none ({type(error).__name__})"
+        if self._ready:
+            return kind, value
+        if kind != "ready":
+            self.busy = False
+            raise WorkerDied(value)
+        self._ready, self._began = True, time.monotonic()
+        return None
 
-    def give_up(self, reason: str) -> tuple[Item, WorkerDied]:
-        """Put a new process in the place of this one."""
-        item = self._item
-        self.stop()
-        self._start()
-        return item, WorkerDied(reason)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.connection.close()
+    def _ending(self) -> str:
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return f"exit code {code}"
+        return f"signal {-code}"
 
 
-def _serve(make: Callable[[], Callable[[Any], Any]], connection: Connection) -> None:
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError("not plain")
+
+
+def _silent(make: Callable[[], Callable[[Item], Result]]) -> Callable[[Item, Tell], Result]:
+    function = make()
+    return lambda item, tell: function(item)
+
+
+def _serve(
+    make: Callable[[], Callable[[Any, Tell], Any]], connection: Connection, cpu: float | None, memory: int | None
+) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    _limit("RLIMIT_CORE", 0)  # what is in memory is nobody's business, and a gigabyte a crash fills disks
     try:
         function = make()
-    except Exception as error:
-        connection.send(str(error) or type(error).__name__)
+    except BaseException as error:
+        connection.send(("gone", str(error) or type(error).__name__))
         return
-    connection.send(None)
-    try:
+    if memory is not None and (held := _held()) is not None:
+        _limit("RLIMIT_DATA", held + memory)
+    connection.send(("ready", None))
+    with suppress(EOFError, KeyboardInterrupt):
         while True:
-            connection.send(function(connection.recv()))
-    except (EOFError, KeyboardInterrupt):
+            item = connection.recv()
+            if cpu is not None:
+                _limit("RLIMIT_CPU", math.ceil(time.process_time() + cpu), hard=False)
+            try:
+                connection.send(("done", function(item, lambda value: connection.send(("progress", value)))))
+            except Exception as error:
+                connection.send(("gone", _failure(error, memory)))
+                return
+
+
+def _failure(error: Exception, memory: int | None) -> str:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "needed more memory than " + ("there is" if memory is None else f"{memory / 2**20:.0f} MB")
+    return "failed: " + " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent does, however it does: nobody waits for the answer any more."""
+    wait([parent])
+    os._exit(1)
+
+
+def _limit(name: str, value: int, hard: bool = True) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
         return
+    which: int = getattr(resource, name)
+    most = resource.getrlimit(which)[1]
+    if most != resource.RLIM_INFINITY:
+        value = min(value, most)
+    resource.setrlimit(which, (value, value if hard else most))
 
 
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {-code}"
-    return f"exit code {code}"
+def _held() -> int | None:
+    """Bytes of private writable memory of this process, as the kernel counts them against RLIMIT_DATA."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)

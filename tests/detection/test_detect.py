@@ -15,6 +15,8 @@ from tests.clips import portrait, write_image, write_video
 from tests.detectors import make_detector
 from unmask import UnmaskError
 from unmask.detection import Detector, FaceScore, ScoredTrack, load_detector, rank_tracks, verdict_of
+from unmask.detector import QualityLimits
+from unmask.detector.frames import pooled
 from unmask.faces import Box
 
 
@@ -29,7 +31,7 @@ def test_a_clip_gets_a_verdict_from_its_track(detector: Detector, clip: Path) ->
     (track,) = found.tracks
     assert track.counted
     assert [face.position for face in track.faces] == list(range(6))
-    assert found.score == track.score == pytest.approx(np.mean([face.score for face in track.faces]), abs=1e-6)
+    assert found.score == track.score == pooled([face.score for face in track.faces])
     assert found.verdict == verdict_of(found.score, found.threshold)
     assert len({face.frame for face in track.faces}) == 6
     assert all(0 <= face.time <= found.duration for face in track.faces)
@@ -65,6 +67,37 @@ def test_threads_may_share_a_detector(detector: Detector, clip: Path, tmp_path: 
     with ThreadPoolExecutor(4) as pool:
         shared = list(pool.map(lambda path: detector.detect(path, frames=4), [clip, image] * 3))
     assert shared == alone * 3
+
+
+def test_threads_may_share_pictures_and_adversary(clip: Path) -> None:
+    detector = load_detector("default")
+    alone = detector.detect(clip, frames=4, pictures=True)
+    assert all(each.heat is not None and each.sigma is not None for each in alone.evidence)
+    with ThreadPoolExecutor(4) as pool:
+        shared = list(pool.map(lambda _: detector.detect(clip, frames=4, pictures=True), range(6)))
+    assert shared == [alone] * 6
+
+
+def test_many_sources_of_many_kinds(detector: Detector, clip: Path) -> None:
+    found = list(detector.detect_many([clip, portrait(), Image.fromarray(portrait()), clip.read_bytes()], frames=2))
+    assert [each.path for each in found] == [str(clip), "image", "image", "bytes"]
+    assert (found[0].score, found[1].score) == (found[3].score, found[2].score)
+
+
+def test_a_poor_picture_is_never_sure_of_itself(tmp_path: Path) -> None:
+    limits = QualityLimits(crops=500, quantile=0.01, face_side=500.0, sharpness=0.0)
+    careful = load_detector(make_detector(tmp_path / "careful", tested=limits))
+    found = careful.detect(portrait(), pictures=True)
+    assert found.verdict == found.tracks[0].verdict == "uncertain"
+    assert found.score is not None
+    assert "too small" in found.warnings[0]
+    assert found.to_json()["warnings"] == list(found.warnings)
+    quality = found.to_json()["tracks"][0]["quality"]
+    assert quality["side"] < 500
+    found.save_report(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "poorer than anything this detector was tested on" in page
+    assert "too small" in page
 
 
 def test_exif_rotation_is_applied_before_the_search(detector: Detector, tmp_path: Path) -> None:

@@ -69,7 +69,14 @@ def test_everything_is_on_the_page(found: list[Detection]) -> None:
     assert "5 % false positives on validation reals" in page.text
     assert "0.5 (0.4 to 0.6)" in page.text
     assert page.tags.count("article") == 4
-    assert page.tags.count("img") == sum(len(each.evidence) + (each.still is not None) for each in found)
+    shown = [picture for each in found for face in each.evidence for picture in (face.jpeg, face.heat, face.sigma)]
+    assert page.tags.count("img") == len([each for each in shown if each]) + sum(
+        each.still is not None for each in found
+    )
+    alternatives = [value for name, value in page.attributes if name == "alt"]
+    assert len(alternatives) == page.tags.count("img")
+    assert all(alternatives)
+    assert "No map of the adversary" in page.text
 
 
 def test_the_page_loads_and_runs_nothing(found: list[Detection]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.detector import Card
+from unmask.detector import Card, QualityLimits, calibrated
 
 
 def test_survives_json(card: Card) -> None:
@@ -20,7 +20,8 @@ def test_survives_json(card: Card) -> None:
 
 def test_a_card_without_optional_fields(card: Card) -> None:
     value = card.to_json()
-    del value["uncertain"], value["weights_sha256"]
+    for name in ("uncertain", "uncertain_rule", "tested", "adversary", "weights_sha256"):
+        del value[name]
     assert Card.from_json(value) == replace(card, uncertain=None)
 
 
@@ -58,6 +59,25 @@ CARD = {
 }
 
 
+ISOTONIC = {"method": "isotonic", "scale": 0.5, "offset": 0.0, "log_odds": [-2, 0, 1], "probability": [0.1, 0.5, 0.9]}
+
+
+def test_an_isotonic_table_is_interpolated_and_goes_on_with_its_slope() -> None:
+    card = Card.from_json({**CARD, "calibration": ISOTONIC})
+    assert Card.from_json(json.loads(json.dumps(card.to_json()))) == card
+    ninth = np.log(9)
+    odds = np.array([-ninth - 0.5 * 3, -ninth, -ninth / 2, 0, ninth / 2, ninth, ninth + 0.5])
+    found = card.probability([-5, -2, -1, 0, 0.5, 1, 2])
+    assert found == pytest.approx(1 / (1 + np.exp(-odds)))
+    assert calibrated(0.0, card.calibration).shape == ()
+
+
+def test_tested_ranges_survive_json() -> None:
+    card = Card.from_json({**CARD, "tested": {"crops": 300, "quantile": 0.01, "sharpness": 0.1}})
+    assert card.tested == QualityLimits(300, 0.01, None, 0.1, None)
+    assert Card.from_json(json.loads(json.dumps(card.to_json()))) == card
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -91,6 +111,19 @@ CARD = {
         ({"training": []}, "'training' must be an object"),
         ({"limits": "none"}, "'limits' must list texts"),
         ({"script": "os.system"}, "unknown fields: script"),
+        ({"calibration": ISOTONIC | {"probability": [0.1, 0.1, 0.9]}}, "must rise"),
+        ({"calibration": ISOTONIC | {"probability": [0.1, 0.5, 1.0]}}, "must rise, within"),
+        ({"calibration": ISOTONIC | {"probability": [0.1, 0.5]}}, "as many log-odds as probabilities"),
+        ({"calibration": ISOTONIC | {"log_odds": "abc"}}, "needs a table"),
+        ({"uncertain_rule": 3}, "'uncertain_rule' must be text"),
+        ({"tested": 3}, "'tested' must be an object"),
+        ({"tested": {"crops": 5}}, "missing or unknown entries"),
+        ({"tested": {"crops": 5, "quantile": 0.01, "noise": 1}}, "missing or unknown entries"),
+        ({"tested": {"crops": 5, "quantile": 2}}, "quantile"),
+        ({"tested": {"crops": 5, "quantile": 0.01, "sharpness": "much"}}, "'sharpness' of 'tested'"),
+        ({"adversary": "blur"}, "'adversary' must be an object"),
+        ({"adversary": {}}, "'adversary' needs a name"),
+        ({"adversary": {"name": "blur-generator", "options": 3}}, "options of 'adversary'"),
     ],
 )
 def test_refuses_what_makes_no_sense(change: dict, reason: str) -> None:

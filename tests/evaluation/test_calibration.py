@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from unmask.detector import calibrated
 from unmask.errors import UnmaskError
-from unmask.evaluation import choose_threshold, fit_platt, fit_temperature, measure
+from unmask.evaluation import (
+    choose_threshold,
+    choose_uncertain,
+    fit_calibration,
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+    measure,
+)
 
 
 def probability(calibration, log_odds: np.ndarray) -> np.ndarray:
@@ -121,3 +130,81 @@ def test_reals_that_all_score_one_have_no_threshold() -> None:
 def test_a_rate_outside_its_range_is_refused() -> None:
     with pytest.raises(UnmaskError, match="not in"):
         choose_threshold([0.1, 0.9], [False, True], 1.0)
+
+
+def bent(size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds that no straight line calibrates: the truth is flat on either side of a steep middle."""
+    rng = np.random.default_rng(seed)
+    log_odds = rng.uniform(-6, 6, size)
+    return log_odds, rng.random(size) < np.where(
+        np.abs(log_odds) < 1, 0.5 + 0.3 * log_odds, 0.5 + 0.3 * np.sign(log_odds)
+    )
+
+
+def test_isotonic_follows_what_platt_cannot() -> None:
+    log_odds, fake = bent(8000)
+    found = fit_isotonic(log_odds, fake)
+    at = np.array([-4.0, 0.0, 4.0])
+    assert calibrated(at, found) == pytest.approx([0.2, 0.5, 0.8], abs=0.05)
+    held, held_fake = bent(8000, seed=1)
+    errors = [measure(held_fake, calibrated(held, fit(log_odds, fake)))["ece"] for fit in (fit_isotonic, fit_platt)]
+    assert errors[0] < errors[1] / 2
+
+
+@given(st.integers(0, 1000), st.integers(100, 3000))
+def test_isotonic_never_reorders(seed: int, size: int) -> None:
+    log_odds, fake = overconfident(size, seed)
+    try:
+        found = fit_isotonic(log_odds, fake)
+    except UnmaskError:
+        return
+    scores = calibrated(np.linspace(-40, 40, 300), found)
+    assert (np.diff(scores) > 0).all()
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_the_simplest_method_is_chosen_that_the_data_do_not_speak_against() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 2, 3000)
+    fake = rng.random(3000) < 1 / (1 + np.exp(-honest))
+    assert fit_calibration(5 * honest, fake) == fit_temperature(5 * honest, fake)
+    assert fit_calibration(5 * honest + 9, fake) == fit_platt(5 * honest + 9, fake)
+    assert fit_calibration(*bent(6000))["method"] == "isotonic"
+    # The same bend in too few rows is left to the line.
+    assert fit_calibration(*bent(1000))["method"] != "isotonic"
+
+
+def test_groups_are_held_out_whole() -> None:
+    log_odds, fake = bent(6000)
+    assert fit_calibration(log_odds, fake, np.arange(6000) // 3)["method"] == "isotonic"
+    # Four groups cannot be held out in five folds: nothing is chosen by cross-validation then.
+    assert fit_calibration(log_odds, fake, np.arange(6000) % 4) == fit_platt(log_odds, fake)
+
+
+def test_too_few_rows_to_hold_any_out_still_calibrate() -> None:
+    fake = np.arange(8) >= 4
+    log_odds = np.where(fake, 1.0, -1.0)
+    assert fit_calibration(log_odds, fake) == fit_platt(log_odds, fake)
+    with pytest.raises(UnmaskError, match="do not rise"):
+        fit_calibration(-np.repeat(log_odds, 50), np.repeat(fake, 50))
+
+
+def test_the_band_bounds_the_fakes_called_real() -> None:
+    scores = np.concatenate([np.arange(100) / 100, np.arange(100) / 100])
+    fake = np.arange(200) >= 100
+    (low, high), rule = choose_uncertain(scores, fake, 0.945, 0.1)
+    assert low == 0.1
+    assert high == np.nextafter(0.945, 0)
+    assert np.mean(scores[fake] < low) == 0.1
+    assert rule == (
+        "at most 10 % of the validation fakes are called real; between there and the threshold lie"
+        " 85.0 % of the reals and 85.0 % of the fakes"
+    )
+
+
+def test_a_detector_that_keeps_both_rates_needs_no_band() -> None:
+    band, rule = choose_uncertain([0.1, 0.2, 0.8, 0.9], [False, False, True, True], 0.5)
+    assert band is None
+    assert "no score is uncertain" in rule
+    with pytest.raises(UnmaskError, match="not in"):
+        choose_uncertain([0.1, 0.9], [False, True], 0.5, -0.1)

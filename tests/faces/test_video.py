@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import UnmaskError
-from unmask.faces import read_media
+from unmask.faces import MediaStream, read_media
+from unmask.faces.video import check_hwaccel
 
 from .conftest import number_of
 
@@ -222,3 +224,61 @@ def test_nothing_is_printed_about_damage(make_video: MakeVideo, capfd: pytest.Ca
     path.write_bytes(path.read_bytes()[:-800])
     read_media(path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_frames_by_rate(make_video: MakeVideo) -> None:
+    path = make_video(count=50)  # two seconds
+    assert [frame.index for frame in read_media(path, rate=2).frames] == [6, 18, 31, 43]
+    assert len(read_media(path, rate=0.01).frames) == 1
+    assert len(read_media(path, rate=25).frames) == len(read_media(path, rate=1e9).frames) == 50
+    with pytest.raises(UnmaskError, match="rate: must be above 0"):
+        read_media(path, rate=0)
+
+
+def test_one_wrong_time_stamp_does_not_ask_for_a_million_frames(make_video: MakeVideo) -> None:
+    path = make_video("clip.mkv", stamps=[40 * i for i in range(39)] + [90_000_000])
+    assert len(read_media(path, rate=5).frames) <= 18
+
+
+def test_a_stream_gives_the_same_frames_one_at_a_time(make_video: MakeVideo) -> None:
+    path = make_video()
+    stream = MediaStream(path, 5, threads=1)
+    taken = list(stream)
+    assert stream.complete
+    assert stream.duration == pytest.approx(1.6)
+    for one, other in zip(taken, read_media(path, 5).frames, strict=True):
+        assert (one.index, one.time) == (other.index, other.time)
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_a_stream_says_when_damage_makes_another_choice_necessary(make_video: MakeVideo) -> None:
+    path = make_video(count=50, options={"g": "5"})
+    data = bytearray(path.read_bytes())
+    middle = (data.index(b"mdat") + data.index(b"moov")) // 2
+    data[middle : middle + 300] = bytes(300)
+    path.write_bytes(data)
+    stream = MediaStream(path, 50)
+    first = [frame.index for frame in stream]
+    assert not stream.complete
+    again = [frame.index for frame in stream]
+    assert stream.complete
+    assert again == list(range(len(again)))
+    assert len(first) <= len(again) < 50
+
+
+def test_an_unknown_device_is_named() -> None:
+    with pytest.raises(UnmaskError, match="hwaccel abacus: not known to this PyAV"):
+        check_hwaccel("abacus")
+
+
+def test_frames_are_freed_without_waiting_for_the_collector(make_video: MakeVideo) -> None:
+    path, alive = make_video(count=40), []
+    gc.collect()
+    gc.disable()
+    try:
+        for number, _ in enumerate(MediaStream(path, 40)):
+            if number % 10 == 9:
+                alive.append(sum(type(each).__name__ == "VideoFrame" for each in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert max(alive) <= 8

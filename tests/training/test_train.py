@@ -17,6 +17,7 @@ from tests.tables import write_table
 
 from unmask import UnmaskError
 from unmask.detector import Scorer
+from unmask.detector.adversary import read_adversary
 from unmask.training import read_recipe, train
 from unmask.training.checkpoint import load_checkpoint
 
@@ -71,6 +72,9 @@ def test_from_tables_to_a_detector_that_tells_them_apart(folder: Path) -> None:
     assert scorer.card.results["validation"]["auc"] == pytest.approx(validation[-1]["best_auc"], abs=0.02)
     assert scorer.card.training["best_step"] in (20, 40, 60)
     assert scorer.card.training["adversary"]["name"] == "blur-generator"
+    # The other player comes along, and shows its map in reports.
+    assert read_adversary(detector, scorer.card) is not None
+    assert "of the validation fakes are called real" in scorer.card.uncertain_rule
     sigma = log_lines(folder / "run", "train")[-1]["sigma"]
     assert {"mean", "std", "q00", "q05", "q50", "q95", "q100"} <= set(sigma["real"]) == set(sigma["fake"])
 

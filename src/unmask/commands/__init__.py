@@ -3,6 +3,6 @@
 Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
 """
 
-from unmask.commands import degrade, detect, evaluate, forge, train
+from unmask.commands import calibrate, degrade, detect, evaluate, forge, prepare, serve, table, train
 
-COMMANDS = (detect, evaluate, train, forge, degrade)
+COMMANDS = (detect, serve, prepare, table, train, evaluate, calibrate, forge, degrade)

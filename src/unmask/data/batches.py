@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from unmask.data.augment import Augment, Augmentation
+from unmask.data.order import Order
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 
@@ -26,11 +26,12 @@ class Batch:
     rows: Tensor
 
 
-class Batches(Dataset[Batch]):
+class Batches:
     """Training batches, half real and half fake, one random frame a video, every video once an epoch.
 
     Item ``step`` is this rank's share of the global batch of that step. It depends on ``seed`` and ``step``
-    alone: nothing is stored, so a resumed run and a run over more processes see the very same images.
+    alone: nothing is stored, so a resumed run and a run over more processes see the very same images. (The order of
+    a streamed table also depends on its buffer: see :class:`~unmask.data.order.Order`.) Threads may share it.
 
     Args:
         table: the training rows.
@@ -39,6 +40,7 @@ class Batches(Dataset[Batch]):
         batch_size: rows a step over all ranks, even.
         pairing: ``balanced`` draws reals and fakes independently; ``paired`` puts beside each fake the real
             it was made from (a random real where the table lacks it).
+        cache_mb: MiB of decoded crops that are kept.
 
     Raises:
         UnmaskError: the table has one class only, or a manipulation that is not among the classes.
@@ -56,6 +58,7 @@ class Batches(Dataset[Batch]):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        cache_mb: int = 0,
     ) -> None:
         if batch_size % (2 * world):
             raise UnmaskError(
@@ -63,77 +66,89 @@ class Batches(Dataset[Batch]):
             )
         self.table = table
         self.labels = class_indices(table, classes)
-        self.batch_size, self.pairing, self.seed = batch_size, pairing, seed
+        self.batch_size, self.pairing, self.seed, self.size = batch_size, pairing, seed, size
         self.rank, self.world = rank, world
         self.augment = Augment(size, augmentation or Augmentation(enabled=False))
+        self._source_rows: dict[tuple[str, str], list[int]] = {}
+        for row in np.flatnonzero(~table.fake):
+            self._source_rows.setdefault((table.dataset[row], table.source[row]), []).append(int(row))
         keys = table.video_key()
-        self._videos: list[list[np.ndarray]] = []
+        self._orders: list[Order] = []
         for fake in (False, True):
             rows = np.flatnonzero(table.fake == fake)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
-            order = np.argsort(keys[rows].astype(str), kind="stable")
-            cuts = np.flatnonzero(keys[rows][order][1:] != keys[rows][order][:-1]) + 1
-            self._videos.append(np.split(rows[order], cuts))
-        self._orders: dict[int, tuple[int, np.ndarray]] = {}
-        self._source_rows: dict[tuple[str, str], list[int]] = {}
-        for row in np.flatnonzero(~table.fake):
-            self._source_rows.setdefault((table.dataset[row], table.video[row]), []).append(int(row))
+            partner = self._source_of if fake and pairing == "paired" else None
+            self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
+        self._decoded: dict[int, np.ndarray] = {}
+        self._room = cache_mb << 20
 
     def __len__(self) -> int:
         """Steps an epoch: every fake and every real video is seen at least once."""
         half = self.batch_size // 2
-        return -(-max(map(len, self._videos)) // half)
+        return -(-max(map(len, self._orders)) // half)
 
     def __getitem__(self, step: int) -> Batch:
         rows = self.rows(step)
-        mine = slice(self.rank * self.batch_size // self.world, (self.rank + 1) * self.batch_size // self.world)
-        with torch.random.fork_rng(devices=[]):
-            decoded = [self._image(int(row), step, place) for place, row in list(enumerate(rows))[mine]]
-        images, used = zip(*decoded, strict=True)
-        index = torch.tensor(used)
-        return Batch(torch.stack(images), torch.from_numpy(self.labels)[index], index)
+        share = self.batch_size // self.world
+        # Channels last in memory, as decoders write images and convolutions like them.
+        images = torch.empty(share, self.size, self.size, 3, dtype=torch.uint8)
+        used = torch.empty(share, dtype=torch.int64)
+        for mine in range(share):
+            place = self.rank * share + mine
+            image, row = self._image(int(rows[place]), step, place)
+            images[mine] = torch.from_numpy(image)
+            used[mine] = row
+        return Batch(images.permute(0, 3, 1, 2), torch.from_numpy(self.labels)[used], used)
 
     def rows(self, step: int) -> np.ndarray:
         """(batch_size,) table rows of the global batch; real and fake alternate, so every share is balanced."""
         half = self.batch_size // 2
         positions = np.arange(step * half, (step + 1) * half)
         rows = np.empty(self.batch_size, dtype=np.int64)
-        rows[1::2] = [self._draw(1, int(position)) for position in positions]
+        rows[1::2] = [self._orders[1][int(position)] for position in positions]
         rows[0::2] = [
             self._partner(int(fake), int(position)) for fake, position in zip(rows[1::2], positions, strict=True)
         ]
         return rows
 
-    def _draw(self, kind: int, position: int) -> int:
-        """The row at a position of the endless sequence of shuffled epochs of the reals (0) or fakes (1)."""
-        videos = self._videos[kind]
-        epoch, place = divmod(position, len(videos))
-        if self._orders.get(kind, (-1,))[0] != epoch:
-            order = np.random.default_rng((self.seed, kind, epoch)).permutation(len(videos))
-            self._orders[kind] = (epoch, order)
-        frames = videos[self._orders[kind][1][place]]
-        return int(frames[np.random.default_rng((self.seed, kind, epoch, place)).integers(len(frames))])
-
     def _partner(self, fake: int, position: int) -> int:
+        real = self._source_of(fake) if self.pairing == "paired" else None
+        return self._orders[0][position] if real is None else real
+
+    def _source_of(self, fake: int) -> int | None:
+        """The row of the real that a fake was made from, its nearest frame; None where the table lacks it."""
         sources = self._source_rows.get((self.table.dataset[fake], self.table.source[fake]))
-        if self.pairing == "balanced" or not sources:
-            return self._draw(0, position)
+        if not sources:
+            return None
         frames = self.table.frame[sources]
         return sources[int(np.argmin(np.abs(frames - self.table.frame[fake])))]
 
-    def _image(self, row: int, step: int, place: int) -> tuple[Tensor, int]:
+    def _image(self, row: int, step: int, place: int) -> tuple[np.ndarray, int]:
         """Decode and augment a row; an unreadable one gives its place to the next row of the same label."""
-        torch.manual_seed(int(np.random.default_rng((self.seed, step, place)).integers(2**62)))
+        # A generator of its own: threads do not share one, and torch's global seed, which asks every kind of
+        # accelerator, costs more than decoding.
+        seed = int(np.random.default_rng((self.seed, step, place)).integers(2**62))
+        generator = torch.Generator().manual_seed(seed)
         for _ in range(100):
             try:
-                image = self.table.image(row)
+                image = self._crop(row)
             except UnmaskError:
                 same = np.flatnonzero(self.table.fake == self.table.fake[row])
                 row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
                 continue
-            return self.augment(torch.from_numpy(image.copy()).permute(2, 0, 1)), row
+            return self.augment(image, generator), row
         raise UnmaskError(self.table.where(row), "100 unreadable images in a row")
+
+    def _crop(self, row: int) -> np.ndarray:
+        """The decoded crop, kept while there is room: each comes round once an epoch, the first are as good as any."""
+        image = self._decoded.get(row)
+        if image is None:
+            image = self.table.image(row)
+            if image.nbytes <= self._room:
+                self._room -= image.nbytes
+                self._decoded[row] = image
+        return image
 
 
 def class_indices(table: FaceTable, classes: tuple[str, ...]) -> np.ndarray:
@@ -150,14 +165,3 @@ def class_indices(table: FaceTable, classes: tuple[str, ...]) -> np.ndarray:
             raise UnmaskError(table.where(int(row)), f"manipulation {table.method[row]!r} is not among {classes}")
         indices[row] = classes.index(table.method[row])
     return indices
-
-
-def stream(batches: Batches, first: int, last: int, workers: int) -> DataLoader[Batch]:
-    """The batches of steps ``first`` to ``last`` - 1 in order, decoded and augmented ahead in worker processes."""
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(first, last),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
+from unmask.data.decode import decode_image
+from unmask.data.row_groups import OTHER_COLUMNS, Footer, RowGroups
 from unmask.data.writer import SCHEMA
 from unmask.errors import UnmaskError
 
@@ -23,10 +23,16 @@ REQUIRED = {
     "label": "'real' or 'fake'",
 }
 
+#: Encoded images kept in memory, MiB, unless a caller says otherwise: a table with more of them is streamed.
+BUFFER_MB = 2048
+
 
 @dataclass(frozen=True)
 class FaceTable:
-    """A face table in memory; images stay encoded until they are asked for.
+    """A face table: what is known of each row in memory, images encoded until they are asked for.
+
+    A small table is loaded whole. The images of one that is larger than the buffer stay on disk and are fetched by
+    row group (:class:`~unmask.data.row_groups.RowGroups`): any row can be had, cheaply those near the last ones.
 
     Attributes:
         fake: (N,) bool, True where the label is ``fake``.
@@ -35,6 +41,8 @@ class FaceTable:
         source: (N,) str, the pristine video a fake was made from; a real names itself.
         component: (N,) str, the group of near-duplicate sources: what splits and bootstraps are drawn by.
         frame: (N,) int, position of the crop's frame in its video.
+        track: (N,) int, number of the person in the clip; 0 where the table does not say.
+        streamed: the row groups on disk, or None where the table was loaded.
     """
 
     fake: np.ndarray
@@ -46,30 +54,59 @@ class FaceTable:
     source: np.ndarray
     component: np.ndarray
     frame: np.ndarray
+    track: np.ndarray
+    streamed: RowGroups | None
     _table: pa.Table
     _names: tuple[str, ...]
     _ends: np.ndarray
 
     @classmethod
-    def read(cls, paths: str | Path | Sequence[str | Path], split: str | None = None) -> FaceTable:
+    def read(
+        cls,
+        paths: str | Path | Sequence[str | Path],
+        split: str | None = None,
+        *,
+        streaming: bool | None = None,
+        buffer_mb: int = BUFFER_MB,
+    ) -> FaceTable:
         """Read one or more Parquet files (a folder means the ``*.parquet`` below it) as one table.
+
+        A folder may still be written to: the table is what is there now. Names that begin with ``_`` or ``.`` are no
+        parts of it.
 
         Args:
             paths: files or folders.
             split: keep only the rows of this split.
+            streaming: leave the images on disk; None does so if they are more than ``buffer_mb``.
+            buffer_mb: MiB of encoded images that a streamed table keeps in memory.
 
         Raises:
-            UnmaskError: a file is missing, is no Parquet, lacks a column, or no row is left.
+            UnmaskError: a file is missing, is no Parquet, lacks a column, or no row is left; or a row group is too
+                large to be streamed.
         """
-        files = _expand([paths] if isinstance(paths, str | Path) else list(paths))
-        parts = [_read_file(file, split) for file in files]
-        table = pa.concat_tables(parts)
+        files = parquet_files([paths] if isinstance(paths, str | Path) else list(paths))
+        footers = [Footer.read(file) for file in files]
+        buffer = buffer_mb << 20
+        if streaming is None:
+            streaming = sum(int(footer.image_bytes.sum()) for footer in footers) > buffer
+        parts = [_read_file(footer, split, with_images=not streaming) for footer in footers]
+        table = pa.concat_tables([part for part, _ in parts])
         if not table.num_rows:
             wanted = f" of split {split!r}" if split else ""
             raise UnmaskError(", ".join(map(str, files)), f"the table has no row{wanted}")
+        groups = None
+        if streaming:
+            starts = np.cumsum([0, *(int(footer.rows.sum()) for footer in footers)])
+            kept = np.concatenate([rows + start for (_, rows), start in zip(parts, starts, strict=False)])
+            groups = RowGroups(footers, kept, buffer)
 
         def text(name: str) -> np.ndarray:
-            return np.asarray(table.column(name).to_pylist(), dtype=object)
+            """Equal texts are one object: eight bytes a row however long they are."""
+            coded = table.column(name).dictionary_encode().combine_chunks()
+            return np.asarray(coded.dictionary.to_pylist(), dtype=object)[coded.indices.to_numpy()]
+
+        def number(name: str) -> np.ndarray:
+            return np.asarray(pc.fill_null(table.column(name), 0).to_numpy(), dtype=np.int64)
 
         return cls(
             fake=text("label") == "fake",
@@ -80,10 +117,12 @@ class FaceTable:
             video=text("video"),
             source=text("source"),
             component=text("component"),
-            frame=np.asarray(table.column("frame").to_numpy(), dtype=np.int64),
+            frame=number("frame"),
+            track=number("track"),
+            streamed=groups,
             _table=table,
             _names=tuple(str(file) for file in files),
-            _ends=np.cumsum([part.num_rows for part in parts]),
+            _ends=np.cumsum([part.num_rows for part, _ in parts]),
         )
 
     def __len__(self) -> int:
@@ -97,36 +136,51 @@ class FaceTable:
 
     def encoded(self, row: int) -> bytes:
         """The image bytes of one row as they are in the file."""
+        if self.streamed is not None:
+            return self.streamed.encoded(row)
         return self._table.column("image")[row].as_py() or b""
 
     def image(self, row: int) -> np.ndarray:
         """The decoded image of one row, uint8 (H, W, 3), RGB.
 
         Raises:
-            UnmaskError: the bytes are no image; the message names file and row.
+            UnmaskError: the bytes are no image, or can no longer be read; the message names file and row.
         """
         try:
-            with Image.open(io.BytesIO(self.encoded(row))) as image:
-                return np.asarray(image.convert("RGB"))
+            return decode_image(self.encoded(row))
+        except UnmaskError:
+            raise
         except Exception as error:
             raise UnmaskError(self.where(row), f"cannot decode the image ({error})") from error
 
     def row(self, row: int) -> dict[str, Any]:
         """One row with every column of :data:`~unmask.data.writer.SCHEMA` that is not null, as it can be written."""
         values = {name: self._table.column(name)[row].as_py() for name in self._table.column_names}
+        if self.streamed is not None:
+            values |= self.streamed.others(row) | {"image": self.encoded(row)}
         return {name: value for name, value in values.items() if value is not None}
 
     def video_key(self) -> np.ndarray:
         """(N,) str: data set, manipulation, quality and clip. Two manipulations of a clip are two videos."""
+        known: dict[tuple[str, str, str, str], str] = {}
         keys = zip(self.dataset, self.method, self.quality, self.video, strict=True)
-        return np.asarray(["/".join(key) for key in keys], dtype=object)
+        return np.asarray([known.setdefault(key, "/".join(key)) for key in keys], dtype=object)
 
 
-def _expand(paths: Sequence[str | Path]) -> list[Path]:
+def parquet_files(paths: Sequence[str | Path]) -> list[Path]:
+    """The files that ``paths`` name, and those in its folders, sorted.
+
+    Raises:
+        UnmaskError: a path is not there, or a folder without a Parquet file.
+    """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            below = sorted(path.rglob("*.parquet"))
+            below = sorted(
+                file
+                for file in path.rglob("*.parquet")
+                if not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
+            )
             if not below:
                 raise UnmaskError(path, "no Parquet file in this folder")
             files += below
@@ -139,54 +193,72 @@ def _expand(paths: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def _read_file(path: Path, split: str | None) -> pa.Table:
+def _read_file(footer: Footer, split: str | None, with_images: bool) -> tuple[pa.Table, np.ndarray]:
+    """The rows of one file with every column of the schema (images and other columns only if wanted), and their
+    numbers in the file."""
+    path, names = footer.path, footer.schema.names
+    for name, meaning in REQUIRED.items():
+        if name not in names:
+            raise UnmaskError(path, f"column '{name}' is missing ({meaning})")
+    fields = [field for field in SCHEMA if with_images or field.name == "track" or field.name not in _ON_DISK]
+    for field in fields if with_images else SCHEMA:
+        _check_type(path, footer.schema, field)
     try:
-        table = pq.read_table(path, memory_map=True)
+        # Read as a file, not as a data set: the names of folders above it are no columns.
+        with pq.ParquetFile(path, memory_map=True) as file:
+            table = file.read([field.name for field in fields if field.name in names])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UnmaskError(path, f"not a readable Parquet file ({error})") from error
-    for name, meaning in REQUIRED.items():
-        if name not in table.column_names:
-            raise UnmaskError(path, f"column '{name}' is missing ({meaning})")
-    labels = table.column("label").to_pylist()
-    odd = next((row for row, label in enumerate(labels) if label not in ("real", "fake")), None)
-    if odd is not None:
-        raise UnmaskError(path, f"row {odd}: label is {labels[odd]!r}, expected 'real' or 'fake'")
+    odd = pc.invert(pc.fill_null(pc.is_in(table.column("label").cast(pa.string()), pa.array(["real", "fake"])), False))
+    if pc.any(odd).as_py():
+        row = pc.index(odd, True).as_py()
+        label = table.column("label")[row].as_py()
+        raise UnmaskError(path, f"row {row}: label is {label!r}, expected 'real' or 'fake'")
 
     rows = table.num_rows
 
-    def column(name: str, default: list[object]) -> pa.Array | pa.ChunkedArray:
+    def column(name: str, default: pa.Array | pa.ChunkedArray | str | int) -> pa.Array | pa.ChunkedArray:
         """The column as text (``frame`` as numbers), with the default where it or a value of it is missing."""
-        kind = pa.int64() if name == "frame" else pa.string()
-        filled = pa.array(default, kind)
+        kind = SCHEMA.field(name).type
+        filled = pa.repeat(pa.scalar(default, kind), rows) if isinstance(default, str | int) else default
         return pc.coalesce(table.column(name).cast(kind), filled) if name in table.column_names else filled
 
-    video = column("video", [f"{path.stem}/{row}" for row in range(rows)])
-    source = column("source", video.to_pylist())
+    label = table.column("label").cast(pa.string())
+    numbered = "video" not in table.column_names or table.column("video").null_count
+    video = column("video", pa.array([f"{path.stem}/{row}" for row in range(rows)], pa.string()) if numbered else "")
+    source = column("source", video)
     columns = {
-        "image": _cast(path, table, SCHEMA.field("image")),
-        "label": table.column("label").cast(pa.string()),
-        "method": column("method", ["real" if label == "real" else "fake" for label in labels]),
-        "dataset": column("dataset", [path.stem] * rows),
-        "quality": column("quality", ["source"] * rows),
-        "split": column("split", [""] * rows),
+        "label": label,
+        # What a label is called is what a row without a manipulation is called.
+        "method": column("method", label),
+        "dataset": column("dataset", path.stem),
+        "quality": column("quality", "source"),
+        "split": column("split", ""),
         "video": video,
         "source": source,
-        "component": column("component", source.to_pylist()),
-        "frame": column("frame", [0] * rows),
+        "component": column("component", source),
+        "frame": column("frame", 0),
     }
-    for field in SCHEMA:
+    for field in fields:
         if field.name not in columns:
             there = field.name in table.column_names
-            columns[field.name] = _cast(path, table, field) if there else pa.nulls(rows, field.type)
+            columns[field.name] = table.column(field.name).cast(field.type) if there else pa.nulls(rows, field.type)
     table = pa.table(columns)
+    kept = np.arange(rows)
     if split is not None:
-        table = table.filter(pc.equal(table.column("split"), split))
-    return table
+        wanted = pc.equal(table.column("split"), split)
+        table, kept = table.filter(wanted), np.flatnonzero(wanted.to_numpy())
+    return table, kept
 
 
-def _cast(path: Path, table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+def _check_type(path: Path, schema: pa.Schema, field: pa.Field) -> None:
+    if field.name not in schema.names:
+        return
+    held = schema.field(field.name).type
     try:
-        return table.column(field.name).cast(field.type)
+        pa.nulls(0, held).cast(field.type)
     except pa.ArrowException as error:
-        held = table.schema.field(field.name).type
         raise UnmaskError(path, f"column '{field.name}' holds {held}, expected {field.type}") from error
+
+
+_ON_DISK = ("image", *OTHER_COLUMNS)

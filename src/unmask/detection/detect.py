@@ -1,51 +1,29 @@
-"""Media in, verdict out: find the faces, follow them, score their crops, and say what that means.
-
-A clip is fake if one person in it is, so the video score is that of the highest-scoring track: the mean of
-its calibrated frame scores. Only tracks that are large and stable enough take part, because a face finder now
-and then takes a fold in a curtain for a face, and such a find must not decide. A track counts if
-
-- the longer side of its box is at least :data:`MIN_SIDE` pixels (median over the track), and, in a video,
-- it holds at least two faces, a share :data:`MIN_SHARE` of the analysed frames, and a share
-  :data:`MIN_OF_LONGEST` of the longest track that is large enough.
-
-In an image every face is a track of its own and only the size counts. If no track counts, the answer is
-``no face``; the tracks are listed all the same, each with the reason why it was left out.
-"""
+"""Media in, verdict out: find the faces, follow them, score their crops, and say what that means."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unmask.detection.result import (
-    DIGITS,
-    Detection,
-    DetectorName,
-    Evidence,
-    FaceScore,
-    ScoredTrack,
-    Still,
-    Verdict,
-)
+from unmask.detection import evidence, verdict
+from unmask.detection.provenance import read_provenance
+from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
+from unmask.detection.source import Source, open_source, source_name
+from unmask.detector.frames import DIGITS, pooled
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
     from unmask.detector import Card, Scorer
-    from unmask.faces import FaceDetector, Media, Track
-
-#: Smallest face that may decide, in pixels of the longer side of its box.
-MIN_SIDE = 40.0
-#: Smallest share of the analysed frames that a track of a video must cover.
-MIN_SHARE = 0.08
-#: Smallest length of a track as a share of the longest track that is large enough.
-MIN_OF_LONGEST = 0.25
+    from unmask.faces import Face, FaceDetector, Media, Track
+    from unmask.game.adversaries import GeneratorBlur
 
 _BATCH = 32
+#: The share of the work that is done when frames are read, faces found, and faces scored: about that of 1080p clips.
+_READ, _FOUND, _SCORED = 0.3, 0.8, 0.98
 
 
 def load_detector(name_or_path: str | PathLike[str] = "default", face_detector: FaceDetector | None = None) -> Detector:
@@ -64,14 +42,40 @@ def load_detector(name_or_path: str | PathLike[str] = "default", face_detector: 
         from unmask.faces import MTCNN
 
         face_detector = MTCNN()
-    return Detector(Scorer.load(name_or_path), face_detector, fspath(name_or_path))
+    scorer = Scorer.load(name_or_path)
+    return Detector(scorer, face_detector, fspath(name_or_path), _adversary(name_or_path, scorer.card))
+
+
+def _adversary(name_or_path: str | PathLike[str], card: Card) -> GeneratorBlur | None:
+    """The adversary that the card names; None without one, or without torch, in which alone it runs."""
+    if card.adversary is None:
+        return None
+    try:
+        from unmask.detector.adversary import read_adversary
+    except ImportError:
+        return None
+    return read_adversary(name_or_path, card)
 
 
 class Detector:
-    """A finished detector, ready for images and videos. Threads may share one."""
+    """A finished detector, ready for images and videos. Threads may share one.
 
-    def __init__(self, scorer: Scorer, face_detector: FaceDetector, name: str = "default") -> None:
+    Args:
+        scorer: from crops to P(fake).
+        face_detector: finds the faces.
+        name: what results call the detector.
+        adversary: the generator whose maps of sigma the report shows, or None.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        face_detector: FaceDetector,
+        name: str = "default",
+        adversary: GeneratorBlur | None = None,
+    ) -> None:
         self.scorer = scorer
+        self.adversary = adversary
         self.name = DetectorName(name, scorer.card.version, scorer.card.weights_sha256[:12])
         self._find = face_detector
 
@@ -85,13 +89,24 @@ class Detector:
         """The closed interval of scores that are ``uncertain``, or None if the card gives none."""
         return self.card.uncertain
 
-    def detect(self, path: str | PathLike[str], frames: int = 32, pictures: bool = False) -> Detection:
+    def detect(
+        self,
+        media: Source,
+        frames: int = 32,
+        pictures: bool = False,
+        progress: Callable[[float], None] | None = None,
+        *,
+        name: str | None = None,
+    ) -> Detection:
         """Judge one image or video.
 
         Args:
-            path: JPEG, PNG, WebP, MP4, MOV, MKV, WebM.
+            media: path of a JPEG, PNG, WebP, MP4, MOV, MKV or WebM file, the bytes of one, a Pillow image, or an
+                RGB array, uint8 (H, W, 3).
             frames: how many frames to analyse, spread evenly over the clip.
             pictures: also keep the most telling crops and a still, for the report.
+            progress: called with the share of the work that is done, rising to 1; what it raises ends the work.
+            name: what the result calls the input; its path, or ``bytes`` or ``image``, if none is given.
 
         Returns:
             The verdict with everything it rests on; the same bytes give the same score.
@@ -99,62 +114,76 @@ class Detector:
         Raises:
             UnmaskError: the input is missing, empty, broken or no media file.
         """
-        from unmask.faces import Track, find_scenes, link_tracks, read_media
+        from unmask.faces import Track, find_scenes, link_tracks
 
-        media = read_media(path, frames=frames)
-        images = [frame.image for frame in media.frames]
-        found = self._find(images)
-        if media.kind == "image":
+        tell = progress or (lambda share: None)
+        called = source_name(media, name)
+        opened = open_source(media, frames, called)
+        tell(_READ)
+        images = [frame.image for frame in opened.frames]
+        # Frames do not influence each other: in one call, or in steps that somebody watches.
+        step = len(images) if progress is None else 4
+        found = []
+        for start in range(0, len(images), step):
+            found += self._find(images[start : start + step])
+            tell(_READ + (_FOUND - _READ) * min(1.0, (start + step) / len(images)))
+        if opened.kind == "image":
             tracks = [Track(((0, face),)) for face in found[0]]
         else:
             tracks = link_tracks(found, find_scenes(images))
-        scored = rank_tracks(self._score(media, tracks), media.kind, len(media.frames))
+        scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
         counted = [track for track in scored if track.counted]
-        score = counted[0].score if counted else None
         detection = replace(
-            self._blank(fspath(path)),
-            verdict=verdict_of(score, self.card.threshold, self.uncertain),
-            score=score,
-            kind=media.kind,
-            width=media.width,
-            height=media.height,
-            duration=media.duration,
-            times=tuple(frame.time for frame in media.frames),
+            self._blank(called),
+            verdict=counted[0].verdict if counted else "no face",
+            score=counted[0].score if counted else None,
+            kind=opened.kind,
+            width=opened.width,
+            height=opened.height,
+            duration=opened.duration,
+            times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
+            warnings=_warnings(counted),
+            provenance=read_provenance(media),
         )
-        if not pictures:
-            return detection
-        return replace(detection, evidence=self._evidence(media, scored), still=_still(media, scored))
+        if pictures:
+            shown, notes = evidence.collect(opened, scored, self.scorer, self.adversary)
+            detection = replace(detection, evidence=shown, notes=notes, still=evidence.still(opened, scored))
+        tell(1.0)
+        return detection
 
-    def detect_many(
-        self, paths: Iterable[str | PathLike[str]], frames: int = 32, pictures: bool = False
-    ) -> Iterator[Detection]:
+    def detect_many(self, media: Iterable[Source], frames: int = 32, pictures: bool = False) -> Iterator[Detection]:
         """Judge one input after the other; one that cannot be judged yields its error and the rest go on."""
-        for path in paths:
+        for each in media:
             try:
-                yield self.detect(path, frames=frames, pictures=pictures)
+                yield self.detect(each, frames=frames, pictures=pictures)
             except UnmaskError as error:
-                yield self.failed(path, error.reason)
+                yield self.failed(each, error.reason)
             except Exception as error:  # a hostile file may break a codec in ways nobody listed
-                yield self.failed(path, f"cannot be analysed: {type(error).__name__}: {error}")
+                yield self.failed(each, f"cannot be analysed: {type(error).__name__}: {error}")
 
-    def failed(self, path: str | PathLike[str], reason: str) -> Detection:
+    def failed(self, media: Source, reason: str) -> Detection:
         """The answer for an input that could not be judged."""
-        return replace(self._blank(fspath(path)), error=" ".join(reason.split()))
+        return replace(self._blank(source_name(media)), error=" ".join(reason.split()))
 
     def _blank(self, path: str) -> Detection:
-        return Detection(path, None, None, float(self.card.threshold), self.name, self.uncertain)
+        return Detection(path, None, None, float(self.card.threshold), self.name, self.uncertain, card=self.card)
 
-    def _score(self, media: Media, tracks: Sequence[Track]) -> list[ScoredTrack]:
+    def _score(self, media: Media, tracks: Sequence[Track], tell: Callable[[float], None]) -> list[ScoredTrack]:
         faces = [(position, face) for track in tracks for position, face in track.faces]
         scores: list[float] = []
+        qualities: list[FaceQuality] = []
         for start in range(0, len(faces), _BATCH):
             batch = faces[start : start + _BATCH]
             crops = [self.card.crop.crop(media.frames[position].image, face.box) for position, face in batch]
             scores += [round(float(score), DIGITS) for score in self.scorer.score(crops)]
-        remaining = iter(scores)
+            for (position, face), crop in zip(batch, crops, strict=True):
+                qualities.append(self._quality(media.frames[position].image, face, crop))
+            tell(_FOUND + (_SCORED - _FOUND) * min(1.0, (start + _BATCH) / len(faces)))
+        remaining = iter(zip(scores, qualities, strict=True))
         result = []
         for track in tracks:
+            own = [next(remaining) for _ in track.faces]
             scored = tuple(
                 FaceScore(
                     position=position,
@@ -162,77 +191,37 @@ class Detector:
                     time=media.frames[position].time,
                     box=face.box,
                     found=float(face.score),
-                    score=next(remaining),
+                    score=score,
                 )
-                for position, face in track.faces
+                for (position, face), (score, _) in zip(track.faces, own, strict=True)
             )
-            mean = round(float(np.mean([face.score for face in scored])), DIGITS)
-            result.append(ScoredTrack(scored, mean))
+            quality = _median([each for _, each in own])
+            judged = ScoredTrack(scored, pooled([face.score for face in scored]), quality=quality)
+            result.append(verdict.judge(judged, self.card.threshold, self.uncertain, self.card.tested))
         return result
 
-    def _evidence(self, media: Media, tracks: Sequence[ScoredTrack]) -> tuple[Evidence, ...]:
-        chosen: list[tuple[int, FaceScore]] = []
-        for number, track in enumerate(tracks[:6]):
-            by_score = sorted(track.faces, key=lambda face: -face.score)
-            if number > 0:
-                chosen.append((number, by_score[0]))
-            else:
-                # The strongest frames for `fake`, and the one that speaks most against it.
-                chosen += [(0, face) for face in by_score[:3] + by_score[3:][-1:]]
-        return tuple(
-            Evidence(number, face, _jpeg(self.card.crop.crop(media.frames[face.position].image, face.box), 224))
-            for number, face in chosen
-        )
+    def _quality(self, frame: np.ndarray, face: Face, crop: np.ndarray) -> FaceQuality:
+        from unmask.faces.quality import blockiness, sharpness
+
+        left, top, side = self.card.crop.square(face.box)
+        # The frame's own pixels: the grid of a codec does not survive being scaled.
+        inside = frame[max(top, 0) : max(top, 0) + side, max(left, 0) : max(left, 0) + side]
+        return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside))
 
 
-def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, float] | None = None) -> Verdict:
-    """The verdict a score stands for: inside the band ``uncertain``, else ``fake`` from the threshold on."""
-    if score is None:
-        return "no face"
-    if uncertain is not None and uncertain[0] <= score <= uncertain[1]:
-        return "uncertain"
-    return "fake" if score >= threshold else "real"
+def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:
+    blocks = [each.blockiness for each in qualities if each.blockiness is not None]
+    return FaceQuality(
+        float(np.median([each.side for each in qualities])),
+        float(np.median([each.sharpness for each in qualities])),
+        float(np.median(blocks)) if blocks else None,
+    )
 
 
-def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], frames: int) -> list[ScoredTrack]:
-    """Say of each track whether it counts, and put the deciding one first.
-
-    Args:
-        tracks: scored tracks in any order.
-        kind: in an image only the size of a face counts.
-        frames: how many frames were analysed.
-
-    Returns:
-        The same tracks: those that count by falling score, then the others, each with its reason.
-    """
-    sides = [float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks]
-    longest = max((len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0)
-    needed = max(min(2, frames), math.ceil(MIN_SHARE * frames), math.ceil(MIN_OF_LONGEST * longest))
-    result = []
-    for track, side in zip(tracks, sides, strict=True):
-        reason = None
-        if side < MIN_SIDE:
-            reason = f"too small: {side:.0f} px, {MIN_SIDE:.0f} px are needed"
-        elif kind == "video" and len(track.faces) < needed:
-            reason = f"too short: seen in {len(track.faces)} of {frames} frames, {needed} are needed"
-        result.append(replace(track, counted=reason is None, reason=reason))
-    return sorted(result, key=lambda track: (not track.counted, -track.score))
-
-
-def _still(media: Media, tracks: Sequence[ScoredTrack]) -> Still:
-    best = max(tracks[0].faces, key=lambda face: face.score).position if tracks else 0
-    return Still(media.width, media.height, best, _jpeg(media.frames[best].image, 720))
-
-
-def _jpeg(image: np.ndarray, side: int) -> bytes:
-    """JPEG of an RGB image (H, W, 3), scaled down so that its longer side is at most ``side`` pixels."""
-    import cv2
-
-    scale = side / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not done:
-        raise ValueError("OpenCV could not encode a picture for the report")
-    return bytes(data)
+def _warnings(counted: Sequence[ScoredTrack]) -> tuple[str, ...]:
+    """What is to be kept in mind of all who count, with the number of the face where there are several."""
+    return tuple(
+        f"face {number}: {text}" if len(counted) > 1 else text
+        for number, track in enumerate(counted, 1)
+        for text in track.warnings
+    )

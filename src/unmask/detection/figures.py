@@ -96,9 +96,14 @@ def timeline(detection: Detection) -> str:
         for face in deciding.faces
     )
     threshold = 100 - 100 * detection.threshold
+    zone = f'<path class="zone" d="M0 0H1000V{threshold:.1f}H0z"/>'
+    if detection.uncertain is not None:
+        low, high = (100 - 100 * value for value in detection.uncertain)
+        zone += f'<path class="band" d="M0 {high:.1f}H1000V{low:.1f}H0z"/>'
+    summary = _summary(detection, deciding.faces, len(others))
     drawing = (
         '<svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="Frame scores from {first:.1f} to {last:.1f} seconds, mean {deciding.score:.3f}">'
+        f'aria-label="{summary}">{zone}'
         '<path class="grid" d="M0 0H1000M0 50H1000M0 100H1000"/>'
         f'<path class="threshold" d="M0 {threshold:.1f}H1000"/>'
         + "".join(f'<path class="other" d="{line(track.faces)}"/>' for track in others)
@@ -107,6 +112,7 @@ def timeline(detection: Detection) -> str:
     places = ((0, "1"), (75, "0.5"), (150, "0"))
     axis = "".join(f'<span style="top:{top}px">{value}</span>' for top, value in places)
     legend = [_key("dot", "M10 4h.01", "deciding face"), _key("threshold", "M0 4H20", "threshold")]
+    legend += [_key("band", "M0 0H20V8H0z", "uncertain")] if detection.uncertain is not None else []
     legend += [_key("other", "M0 4H20", "other faces")] if others else []
     legend += [_key("miss", "M10 0v8", "no face found")] if misses else []
     return (
@@ -116,6 +122,18 @@ def timeline(detection: Detection) -> str:
     )
 
 
+def _summary(detection: Detection, faces: Sequence[FaceScore], others: int) -> str:
+    """The drawing in words."""
+    fake = sum(face.score >= detection.threshold for face in faces)
+    highest = max(faces, key=lambda face: face.score)
+    more = f" {others} other face{'' if others == 1 else 's'} drawn thinly." if others else ""
+    return (
+        f"Scores of the deciding face from {detection.times[0]:.1f} to {detection.times[-1]:.1f} seconds:"
+        f" {fake} of {len(faces)} frames at or above the threshold, the highest {highest.score:.3f}"
+        f" at {highest.time:.1f} seconds.{more}"
+    )
+
+
 def _key(style: str, path: str, text: str) -> str:
-    line = f'<path class="{style}" fill="none" d="{path}"/>'
+    line = f'<path class="{style}" d="{path}"/>'
     return f'<li><svg viewBox="0 0 20 8" aria-hidden="true">{line}</svg>{text}</li>'

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from importlib.resources import files
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import PurePath
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import unmask
 from unmask.detection.figures import badge, picture, scale_bar, still_with_boxes, timeline
+from unmask.detection.report_card import about_detector, definitions, text
 from unmask.detection.result import Detection, Evidence, ScoredTrack
 from unmask.writing import write_text
 
 if TYPE_CHECKING:
+    from unmask.detection.provenance import Provenance
     from unmask.detector import Card
 
 
@@ -45,7 +47,7 @@ def render_report(detections: Sequence[Detection], card: Card) -> str:
         subheading=escape(" · ".join(filter(None, [tally, f"{datetime.now().astimezone():%d %B %Y, %H:%M %Z}"]))),
         overview=_overview(detections),
         inputs="\n".join(_input(index, detection) for index, detection in enumerate(detections)),
-        card=_card(card, detections),
+        card=about_detector(card, detections),
         version=escape(unmask.__version__),
     )
 
@@ -59,7 +61,7 @@ def _overview(detections: Sequence[Detection]) -> str:
         return meaning
     rows = "".join(
         f'<li>{badge(each)}<span class="score number">{_score(each.score)}</span>'
-        f'<span class="file"><a href="#input-{index}">{_text(_name(each))}</a>{_folder(each)}</span></li>'
+        f'<span class="file"><a href="#input-{index}">{text(_name(each))}</a>{_folder(each)}</span></li>'
         for index, each in enumerate(detections)
     )
     return f'{meaning}<div class="card"><ul class="list">{rows}</ul></div>'
@@ -75,21 +77,25 @@ def _name(detection: Detection) -> str:
 
 def _folder(detection: Detection) -> str:
     folder = str(PurePath(detection.path).parent)
-    return "" if folder == "." else f'<span class="folder">{_text(folder)}</span>'
+    return "" if folder == "." else f'<span class="folder">{text(folder)}</span>'
 
 
 def _input(index: int, detection: Detection) -> str:
-    head = f'<div class="head">{badge(detection)}<h2>{_text(_name(detection))}</h2></div>'
+    head = f'<div class="head">{badge(detection)}<h2>{text(_name(detection))}</h2></div>'
     body = [head]
     if detection.error is not None:
-        body.append(f'<p class="message">Reason: {_text(detection.error)}</p>')
+        body.append(f'<p class="message">Reason: {text(detection.error)}</p>')
         body.append(_folder(detection))
         return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
     body.append(f"<p>{_sentence(detection)}</p>")
+    if detection.warnings:
+        items = "".join(f"<li>{text(_sentence_case(each))}</li>" for each in detection.warnings)
+        body.append(f'<div class="message warn"><b>Mind</b><ul class="notes">{items}</ul></div>')
     if detection.score is not None:
         body.append(scale_bar(detection.score, detection.threshold, detection.uncertain))
     left: list[str] = []
     right: list[str] = []
+    below: list[str] = []
     if detection.still is not None:
         what = "picture" if detection.kind == "image" else "frame"
         when = f" at {detection.times[detection.still.position]:.2f} s" if detection.kind == "video" else ""
@@ -100,13 +106,17 @@ def _input(index: int, detection: Detection) -> str:
         right.append(f"<section><h3>Score of each analysed frame</h3>{timeline(detection)}</section>")
     if detection.evidence:
         title = "Most telling faces" if len(detection.evidence) > 1 else "The face"
-        right.append(f"<section><h3>{title}</h3>{_faces(detection)}</section>")
+        mapped = any(each.heat is not None for each in detection.evidence)
+        faces = f"<section><h3>{title}</h3>{_faces(detection)}</section>"
+        (below if mapped else right).append(faces)
+    if detection.provenance is not None:
+        left.append(f"<section><h3>What the file says about itself</h3>{_credentials(detection.provenance)}</section>")
     # Under the picture, unless the other column would stay empty.
     (left if right else right).append(
         f'<section class="last"><h3>What was analysed</h3>{_analysed(detection)}</section>'
     )
     columns = "".join(f"<div>{''.join(column)}</div>" for column in (left, right) if column)
-    body.append(f'<div class="columns">{columns}</div>')
+    body.append(f'<div class="columns">{columns}</div>{"".join(below)}')
     return f'<article class="card" id="input-{index}">{"".join(body)}</article>'
 
 
@@ -119,25 +129,86 @@ def _sentence(detection: Detection) -> str:
     what = "picture" if detection.kind == "image" else "clip"
     whose = f"The face in this {what}" if counted == 1 else f"The most suspicious of {counted} faces in this {what}"
     score, threshold = f"{detection.score:.3f}", f"{detection.threshold:.3f}"
-    if detection.verdict == "uncertain" and detection.uncertain is not None:
-        low, high = detection.uncertain
-        return f"{whose} scores {score}. Between {low:.3f} and {high:.3f} this detector does not decide."
+    if detection.verdict == "uncertain":
+        band = detection.uncertain
+        if band is not None and band[0] <= detection.score <= band[1]:
+            return f"{whose} scores {score}. Between {band[0]:.3f} and {band[1]:.3f} this detector does not decide."
+        return f"{whose} scores {score}, but its picture is poorer than anything this detector was tested on."
     side = "at or above" if detection.verdict == "fake" else "below"
     return f"{whose} scores {score}, {side} the threshold of {threshold}."
 
 
 def _faces(detection: Detection) -> str:
+    mapped = any(each.heat is not None or each.sigma is not None for each in detection.evidence)
+    names = ["as the network saw it", "what speaks for fake"]
+    names += ["what the adversary blurs"] if any(each.sigma is not None for each in detection.evidence) else []
+    # Shown above the first figure of each column; the pictures themselves carry their meaning in their alt texts.
+    heads = f'<div class="maps heads" aria-hidden="true">{"".join(f"<span>{name}</span>" for name in names)}</div>'
     figures = []
     for evidence in detection.evidence:
         where = f"{evidence.face.time:.2f} s" if detection.kind == "video" else ""
         if len(detection.tracks) > 1:
             where = f"face {evidence.track + 1}" + (f", {where}" if where else "")
-        caption = f'<b class="number">{evidence.face.score:.3f}</b> {_extreme(detection, evidence)}<br>{where}'
-        figures.append(
-            f"<figure>{picture(evidence.jpeg, f'Face with score {evidence.face.score:.3f}')}"
-            f"<figcaption>{caption}</figcaption></figure>"
+        score = f"{evidence.face.score:.3f}"
+        gap = " " if mapped else "<br>"
+        caption = f'<b class="number">{score}</b> {_extreme(detection, evidence)}{gap}{where}'
+        pictures = [picture(evidence.jpeg, f"Face with score {score}")]
+        if evidence.heat is not None:
+            pictures.append(picture(evidence.heat, f"Heat map: {_hottest(evidence)}"))
+        if evidence.sigma is not None:
+            pictures.append(
+                picture(evidence.sigma, "Blur of the adversary: bright where it wants to wipe something out")
+            )
+        inside = f'{heads}<div class="maps">{"".join(pictures)}</div>' if mapped else pictures[0]
+        figures.append(f"<figure>{inside}<figcaption>{caption}</figcaption></figure>")
+    if not mapped:
+        return f'<div class="faces">{"".join(figures)}</div>'
+    explained = (
+        "Heat map: the parts that raise the score, each face on its own scale; the brightest part weighs most."
+        " It shows where the network looked, not where somebody cut."
+    )
+    if len(names) > 2:
+        explained += (
+            " Adversary: a second network that tries to make forgeries pass by blurring them spot by spot;"
+            " bright is where it blurs most."
         )
-    return f'<div class="faces">{"".join(figures)}</div>'
+    return (
+        f'<div class="mapped">{"".join(figures)}</div>'
+        '<div class="ramp" aria-hidden="true"><span>less</span><i></i><span>more</span></div>'
+        f'<p class="small soft">{explained}</p>'
+    )
+
+
+def _hottest(evidence: Evidence) -> str:
+    """Where the hottest cell of the heat map is, for those who do not see it."""
+    cells = evidence.cells or ()
+    if not cells or max(map(max, cells)) == 0:
+        return "nothing in this face speaks for fake"
+    _, row, column = max((value, y, x) for y, line in enumerate(cells) for x, value in enumerate(line))
+    down = ("top", "middle", "bottom")[min(2, 3 * row // len(cells))]
+    across = ("left", "centre", "right")[min(2, 3 * column // len(cells[0]))]
+    return f"hottest at the {down} {across}"
+
+
+def _credentials(found: Provenance) -> str:
+    """Content credentials in words; they stand beside the verdict and never change it."""
+    said = {
+        "trusted": "It carries content credentials, unchanged and signed by somebody on the trust list.",
+        "valid": "It carries content credentials that were not changed since; nobody here vouches for who signed them.",
+        "invalid": "It carries content credentials, but they do not fit the file or are badly signed.",
+        "elsewhere": "It names an address where its content credentials are kept; nothing was fetched.",
+    }.get(found.state, "It carries content credentials that cannot be read.")
+    if found.says_synthetic:
+        said += " They themselves call the picture machine-made."
+    rows = [("Signed by", found.signer), ("On", found.time), ("Made with", found.generator)]
+    rows += [("Actions", ", ".join(found.actions)), ("Source", ", ".join(found.sources))]
+    rows += [("Problems", ", ".join(found.problems))]
+    shown = definitions([(name, text(value)) for name, value in rows if value])
+    return f"<p>{said} The verdict does not rest on this.</p>{shown}"
+
+
+def _sentence_case(value: str) -> str:
+    return f"{value[:1].upper()}{value[1:]}."
 
 
 def _extreme(detection: Detection, evidence: Evidence) -> str:
@@ -149,7 +220,7 @@ def _extreme(detection: Detection, evidence: Evidence) -> str:
 
 
 def _analysed(detection: Detection) -> str:
-    rows = [("File", _text(detection.path))]
+    rows = [("File", text(detection.path))]
     shape = f"{detection.width} × {detection.height} px"
     if detection.kind == "image":
         rows.append(("Image", shape))
@@ -168,77 +239,17 @@ def _analysed(detection: Detection) -> str:
         rows.append((label, "<br>".join(lines)))
     left_out = [track for track in detection.tracks if not track.counted]
     if left_out:
-        shown = [f"{_text(track.reason or '')}" for track in left_out[:5]]
+        shown = [f"{text(track.reason or '')}" for track in left_out[:5]]
         more = [f"and {len(left_out) - 5} more"] if len(left_out) > 5 else []
         rows.append(("Left out", "<br>".join(shown + more)))
-    return _definitions(rows)
+    if detection.notes:
+        rows.append(("Not shown", "<br>".join(map(text, detection.notes))))
+    return definitions(rows)
 
 
 def _track(track: ScoredTrack) -> str:
     sides = sorted(max(face.box.width, face.box.height) for face in track.faces)
     frames = f", in {len(track.faces)} frames" if len(track.faces) > 1 else ""
     size = f"{sides[len(sides) // 2]:.0f} px{frames}"
-    return f'score <span class="number">{track.score:.3f}</span>, {size}'
-
-
-def _card(card: Card, detections: Sequence[Detection]) -> str:
-    used = ""
-    if detections:
-        name = detections[0].detector
-        used = f"{name.name}, version {name.version}" + (f", weights {name.weights}" if name.weights else "")
-    rows = [
-        ("Detector", _text(used or card.version)),
-        (
-            "Network",
-            _text(f"{card.backbone}, {card.input_size} px face crops, classes {', '.join(card.classes)}"),
-        ),
-        ("Threshold", _text(f"{card.threshold:.3f}: {card.threshold_rule}")),
-        ("Made for", _text(card.intended_use)),
-        ("Licence", _text(card.licence)),
-    ]
-    rows += [(f"Training: {_words(key)}", value) for key, value in _flat(card.training)]
-    rows += [(f"Measured: {_words(key)}", value) for key, value in _flat(card.results)]
-    limits = "".join(f"<li>{_text(limit)}</li>" for limit in card.limits)
-    known = f"<h3>What it cannot do</h3><ul class=notes>{limits}</ul>" if limits else ""
-    return (
-        '<section class="card" id="detector"><div class="head"><h2>About the detector</h2></div>'
-        f"{known}{_definitions(rows, stack=True)}</section>"
-    )
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested objects of the card as (name, escaped text) in reading order; an interval is written as one."""
-    rows: list[tuple[str, str]] = []
-    for key, item in value.items():
-        name = f"{prefix} {key}".strip()
-        if isinstance(item, Mapping) and {"value", "low", "high"} <= set(item):
-            rows.append((name, _text(f"{_plain(item['value'])} ({_plain(item['low'])} to {_plain(item['high'])})")))
-        elif isinstance(item, Mapping):
-            rows += _flat(item, name)
-        elif isinstance(item, list | tuple):
-            rows.append((name, _text(", ".join(_plain(each) for each in item))))
-        else:
-            rows.append((name, _text(_plain(item))))
-    return rows
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "none" if value is None else str(value)
-
-
-def _words(name: str) -> str:
-    return _text(name.replace("_", " "))
-
-
-def _definitions(rows: Sequence[tuple[str, str]], stack: bool = False) -> str:
-    inner = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
-    return f"<dl{' class=stack' if stack else ''}>{inner}</dl>"
-
-
-def _text(value: str) -> str:
-    """Escaped, on one line, and free of bytes that are no text (undecodable file names)."""
-    return escape(fspath(value).encode("utf-8", "backslashreplace").decode())
+    verdict = f"{track.verdict}, " if track.verdict is not None else ""
+    return f'{verdict}score <span class="number">{track.score:.3f}</span>, {size}'

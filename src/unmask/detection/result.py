@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from unmask.detection.provenance import Provenance
+    from unmask.detector import Card
     from unmask.faces import Box
-
-#: Scores are rounded to this many digits once, before the verdict, so that JSON and verdict never disagree.
-DIGITS = 6
 
 Verdict = Literal["real", "fake", "uncertain", "no face"]
 
@@ -55,12 +55,34 @@ class FaceScore:
 
 
 @dataclass(frozen=True)
+class FaceQuality:
+    """The quality of a face's picture, see :mod:`unmask.faces.quality`; medians over a track.
+
+    Attributes:
+        side: longer side of the box, pixels of the frame.
+        sharpness: fine detail as a share of all contrast.
+        blockiness: how far the grid of a codec stands out, about 1 without one; None where the face is too small.
+    """
+
+    side: float
+    sharpness: float
+    blockiness: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        blocks = None if self.blockiness is None else round(self.blockiness, 3)
+        return {"side": round(self.side, 1), "sharpness": round(self.sharpness, 4), "blockiness": blocks}
+
+
+@dataclass(frozen=True)
 class ScoredTrack:
     """One person followed over the analysed frames of a video, or one face of an image.
 
     Attributes:
         faces: in the order of time.
-        score: mean of the frame scores, P(fake).
+        score: P(fake) of the track, see :func:`unmask.detector.frames.pooled`.
+        verdict: ``real``, ``fake`` or ``uncertain`` for this person alone; None if the track was not counted.
+        quality: of its pictures; None if nobody measured it.
+        warnings: what to keep in mind about this person's score, in plain words.
         counted: False if the track is too small or too short to decide anything.
         reason: why it was not counted, in plain words; None if it was.
     """
@@ -69,23 +91,42 @@ class ScoredTrack:
     score: float
     counted: bool = True
     reason: str | None = None
+    verdict: Verdict | None = None
+    quality: FaceQuality | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "verdict": self.verdict,
             "score": self.score,
             "counted": self.counted,
             "reason": self.reason,
+            "quality": None if self.quality is None else self.quality.to_json(),
+            "warnings": list(self.warnings),
             "faces": [face.to_json() for face in self.faces],
         }
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A face crop as the classifier saw it (JPEG), for the report."""
+    """A face crop as the classifier saw it, and where in it the reasons lie; for the report.
+
+    Attributes:
+        track: number of its track. face: which of its faces.
+        jpeg: the crop.
+        cells: the heat map, see :func:`unmask.detector.explain.heat_maps`: rows of numbers in [0, 1], from the top;
+            None where the detector gives none.
+        heat: the crop with that map over it, JPEG.
+        sigma: the crop with the adversary's blur over it, JPEG: bright where it wants to wipe something away;
+            None for a detector without an adversary.
+    """
 
     track: int
     face: FaceScore
     jpeg: bytes
+    cells: tuple[tuple[float, ...], ...] | None = None
+    heat: bytes | None = None
+    sigma: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +155,12 @@ class Detection:
         tracks: one a person (video) or face (image), in the order they matter: the deciding track first.
         detector: which detector spoke.
         error: one line, why the input could not be judged.
+        warnings: what to keep in mind about the verdict, one sentence each, in plain words.
+        provenance: what the file says about its own origin, see :mod:`unmask.detection.provenance`; None if it says
+            nothing or nobody can read it. It never changes the verdict.
+        notes: what the report could not show, and why; not part of the JSON.
         evidence, still: pictures for the report; not part of the JSON, empty unless asked for.
+        card: of the detector that spoke, for the report; not part of the JSON.
     """
 
     path: str
@@ -130,8 +176,12 @@ class Detection:
     times: tuple[float, ...] = ()
     tracks: tuple[ScoredTrack, ...] = ()
     error: str | None = None
+    warnings: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+    notes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
     still: Still | None = field(default=None, repr=False)
+    card: Card | None = field(default=None, repr=False, compare=False)
 
     @property
     def frames(self) -> int:
@@ -163,5 +213,20 @@ class Detection:
                 "version": self.detector.version,
                 "weights": self.detector.weights,
             },
+            "warnings": list(self.warnings),
+            "provenance": None if self.provenance is None else self.provenance.to_json(),
             "error": self.error,
         }
+
+    def save_report(self, path: str | PathLike[str]) -> None:
+        """Write one self-contained HTML page; ask :meth:`Detector.detect` for ``pictures`` to have them on it.
+
+        Raises:
+            UnmaskError: it cannot be written.
+            ValueError: no detector made this result, so there is no card to show.
+        """
+        from unmask.detection.report import write_report
+
+        if self.card is None:
+            raise ValueError("a report needs the card of the detector: use write_report")
+        write_report(path, [self], self.card)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -20,18 +21,57 @@ _BACKBONE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 class Calibration(TypedDict):
-    """``P(fake) = sigmoid(scale * log_odds + offset)``: ``platt``, or ``temperature`` with offset 0."""
+    """From raw log-odds to P(fake), rising everywhere.
+
+    ``platt``: ``sigmoid(scale * log_odds + offset)``; ``temperature``: the same with offset 0. ``isotonic``: through
+    the knots (``log_odds``, ``probability``), both rising, straight lines between them in log-odds of P, and beyond
+    the outer knots with the slope ``scale``.
+    """
 
     method: str
     scale: float
     offset: float
+    log_odds: NotRequired[Sequence[float]]
+    probability: NotRequired[Sequence[float]]
 
 
 def calibrated(log_odds: npt.ArrayLike, calibration: Calibration) -> npt.NDArray[np.float64]:
     """Raw log-odds of fake, any shape, to P(fake) by a calibration, float64 of the same shape."""
-    scaled = calibration["scale"] * np.asarray(log_odds, dtype=np.float64) + calibration["offset"]
+    raw = np.asarray(log_odds, dtype=np.float64)
+    if calibration["method"] == "isotonic":
+        knots, level = (np.asarray(calibration[name], dtype=np.float64) for name in ("log_odds", "probability"))
+        beyond = raw - np.clip(raw, knots[0], knots[-1])
+        scaled = np.interp(raw, knots, np.log(level / (1 - level))) + calibration["scale"] * beyond
+    else:
+        scaled = calibration["scale"] * raw + calibration["offset"]
     # 1 / (1 + exp(-x)) without overflow on either side.
     return np.exp(-np.logaddexp(0.0, -scaled))
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """What the validation crops looked like: beyond it nobody knows what a score is worth. None: not measured.
+
+    Attributes:
+        crops: how many were measured.
+        quantile: share of them that lies beyond each limit.
+        face_side: smallest longer side of a face box, pixels of the frame.
+        sharpness: least :func:`unmask.faces.quality.sharpness`.
+        blockiness: most :func:`unmask.faces.quality.blockiness`.
+    """
+
+    crops: int
+    quantile: float
+    face_side: float | None = None
+    sharpness: float | None = None
+    blockiness: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(type(self.crops) is int and self.crops >= 0, "'tested' needs a whole number of crops")
+        _check(_is_number(self.quantile) and 0 <= self.quantile < 1, "the quantile of 'tested' is not in [0, 1)")
+        for name in ("face_side", "sharpness", "blockiness"):
+            value = getattr(self, name)
+            _check(value is None or (_is_number(value) and value >= 0), f"'{name}' of 'tested' is no number from 0 on")
 
 
 @dataclass(frozen=True)
@@ -54,6 +94,10 @@ class Card:
         limits: what it cannot do, one sentence each.
         version: of this detector.
         uncertain: closed interval of P(fake) in which the verdict is ``uncertain``, or None for no such band.
+        uncertain_rule: how that band was chosen, in words; empty without one.
+        tested: quality of the crops it was validated on, or None if nobody measured it.
+        adversary: who plays against it in ``adversary.safetensors``: ``name`` and ``options`` as in a recipe, and
+            where it comes from; None if there is none.
         weights_sha256: of ``model.safetensors``, written by ``save_detector``; empty in a card made by hand.
         format: of the card itself.
     """
@@ -74,12 +118,23 @@ class Card:
     limits: Sequence[str]
     version: str
     uncertain: tuple[float, float] | None = None
+    uncertain_rule: str = ""
+    tested: QualityLimits | None = None
+    adversary: Mapping[str, Any] | None = None
     weights_sha256: str = ""
     format: int = field(default=FORMAT)
 
     def __post_init__(self) -> None:
         _check(self.format == FORMAT, f"card format {self.format!r}, this version of unmask reads {FORMAT}")
-        for name in ("backbone", "threshold_rule", "licence", "intended_use", "version", "weights_sha256"):
+        for name in (
+            "backbone",
+            "threshold_rule",
+            "uncertain_rule",
+            "licence",
+            "intended_use",
+            "version",
+            "weights_sha256",
+        ):
             _check(isinstance(getattr(self, name), str), f"'{name}' must be text")
         _check(
             _BACKBONE.fullmatch(self.backbone) is not None,
@@ -116,14 +171,31 @@ class Card:
             )
             _check(0 <= band[0] <= band[1] <= 1, f"'uncertain' {list(band)} is no interval in [0, 1]")
 
+        _check(self.tested is None or isinstance(self.tested, QualityLimits), "'tested' must be an object")
+        if self.adversary is not None:
+            _check(isinstance(self.adversary, Mapping), "'adversary' must be an object")
+            _check(isinstance(self.adversary.get("name"), str), "'adversary' needs a name")
+            _check(isinstance(self.adversary.get("options", {}), Mapping), "the options of 'adversary' are no object")
+
     def _check_calibration(self) -> None:
         value = self.calibration
         _check(isinstance(value, Mapping), "'calibration' must be an object")
         missing = [name for name in ("method", "scale", "offset") if name not in value]
         _check(not missing, f"'calibration' lacks {', '.join(missing)}")
-        _check(value["method"] in ("platt", "temperature"), f"unknown calibration method {value['method']!r}")
+        methods = ("platt", "temperature", "isotonic")
+        _check(value["method"] in methods, f"unknown calibration method {value['method']!r}")
         _check(_is_number(value["scale"]) and value["scale"] > 0, "'calibration' needs a scale above 0")
         _check(_is_number(value["offset"]), "the offset of 'calibration' must be a number")
+        if value["method"] != "isotonic":
+            return
+        for name in ("log_odds", "probability"):
+            table: Any = value.get(name)
+            _check(_is_list(table) and all(map(_is_number, table or ())), "'isotonic' needs a table")
+        knots, level = value["log_odds"], value["probability"]
+        same = len(knots) == len(level) >= 2
+        _check(same, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more")
+        rising = all(a < b for table in (knots, level) for a, b in pairwise(table))
+        _check(rising and level[0] > 0 and level[-1] < 1, "the table of 'isotonic' must rise, within (0, 1)")
 
     def probability(self, log_odds: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Raw log-odds of fake, any shape, to calibrated P(fake), float64 of the same shape."""
@@ -134,7 +206,8 @@ class Card:
         plain = {item.name: getattr(self, item.name) for item in fields(self)}
         lists = {name: list(plain[name]) for name in ("classes", "mean", "std", "limits")}
         band = None if self.uncertain is None else list(self.uncertain)
-        return {**plain, **lists, "crop": self.crop.to_dict(), "uncertain": band}
+        tested = None if self.tested is None else asdict(self.tested)
+        return {**plain, **lists, "crop": self.crop.to_dict(), "uncertain": band, "tested": tested}
 
     @classmethod
     def from_json(cls, value: Any) -> Card:
@@ -151,7 +224,7 @@ class Card:
             f"card format {value['format']!r}, this version of unmask reads {FORMAT}",
         )
         known = {item.name for item in fields(cls)}
-        optional = {"uncertain", "weights_sha256"}
+        optional = {"uncertain", "uncertain_rule", "tested", "adversary", "weights_sha256"}
         missing = sorted(known - optional - set(value))
         _check(not missing, f"the card lacks {', '.join(missing)}")
         unknown = sorted(set(value) - known)
@@ -163,7 +236,15 @@ class Card:
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"'crop' is no crop recipe ({error})") from error
         band = value.get("uncertain")
-        return cls(**{**value, "crop": recipe, "uncertain": tuple(band) if _is_list(band) else band})
+        tested = value.get("tested")
+        if tested is not None:
+            _check(isinstance(tested, Mapping), "'tested' must be an object")
+            try:
+                tested = QualityLimits(**tested)
+            except TypeError as error:
+                raise ValueError(f"'tested' has missing or unknown entries ({error})") from error
+        band = tuple(band) if _is_list(band) else band
+        return cls(**{**value, "crop": recipe, "uncertain": band, "tested": tested})
 
 
 def _check(condition: bool, reason: str) -> None:

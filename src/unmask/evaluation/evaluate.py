@@ -193,7 +193,8 @@ def _protocol(scorer: ScoresCrops, split: str | None, resamples: int, seed: int,
         "threshold": card.threshold,
         "threshold_rule": card.threshold_rule,
         "calibration": dict(card.calibration),
-        "video_score": "mean of the frames' P(fake); a video is one data set, manipulation, quality and clip",
+        "video_score": "mean of the frames' log-odds without the highest and lowest fifth; a video is one data set,"
+        " manipulation, quality and clip",
         "interval": {
             "method": "percentile bootstrap over components (near-duplicate sources)",
             "confidence": 0.95,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from unmask.detector.frames import pooled
 from unmask.evaluation.bootstrap import Estimate
 
 if TYPE_CHECKING:
@@ -54,13 +55,15 @@ class Rows:
         return Rows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def videos(self) -> Rows:
-        """One row a video, its score the mean of its frames' scores."""
+        """One row a video, its score pooled from its frames' as a clip's is."""
         _, first, member = np.unique(self.video.astype(str), return_index=True, return_inverse=True)
         if not len(first):
             return self
-        mean = np.bincount(member, weights=self.score) / np.bincount(member)
+        order = np.argsort(member, kind="stable")
+        parts = np.split(self.score[order], np.cumsum(np.bincount(member))[:-1])
+        score = np.array([pooled(part) for part in parts])
         rows = self.take(first)
-        return Rows(rows.fake, mean, rows.method, rows.quality, rows.video, rows.cluster)
+        return Rows(rows.fake, score, rows.method, rows.quality, rows.video, rows.cluster)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@
 
 from __future__ import annotations
 
+from unmask.faces.align import align_matrix, aligned_crop
 from unmask.faces.crop import CropRecipe
 from unmask.faces.face import Box, Face, FaceDetector
-from unmask.faces.media import Frame, Media, find_media, is_media, read_media
+from unmask.faces.follow import FaceFollower
+from unmask.faces.media import Frame, Media, MediaStream, find_media, is_media, read_media
 from unmask.faces.mtcnn import MTCNN
-from unmask.faces.tracks import Track, find_scenes, link_tracks
+from unmask.faces.tracks import Scenes, Track, find_scenes, link_tracks
 
 __all__ = [
     "MTCNN",
@@ -22,9 +24,14 @@ __all__ = [
     "CropRecipe",
     "Face",
     "FaceDetector",
+    "FaceFollower",
     "Frame",
     "Media",
+    "MediaStream",
+    "Scenes",
     "Track",
+    "align_matrix",
+    "aligned_crop",
     "find_media",
     "find_scenes",
     "is_media",

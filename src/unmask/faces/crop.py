@@ -59,20 +59,8 @@ class CropRecipe:
         """
         import cv2
 
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(f"a frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
         left, top, side = self.square(box)
-        height, width = frame.shape[:2]
-        if left >= width or top >= height or left + side <= 0 or top + side <= 0:
-            raise ValueError(f"{box} does not touch the frame of {width} x {height} pixels")
-        inner = frame[max(top, 0) : top + side, max(left, 0) : left + side]
-        over = (-top, top + side - height, -left, left + side - width)
-        if max(over) > max(height, width, 1024):
-            # The repeated border would be all there is to see, and could fill the memory.
-            raise ValueError(f"{box} is far larger than the frame of {width} x {height} pixels")
-        if max(over) > 0:
-            above, below, before, after = (max(0, part) for part in over)
-            inner = cv2.copyMakeBorder(inner, above, below, before, after, cv2.BORDER_REPLICATE)
+        inner = cut(frame, left, top, side, side)
         if side == self.size:
             return np.array(inner)
         # Area averaging lets no alias through when shrinking; when growing, linear does not overshoot.
@@ -97,3 +85,31 @@ class CropRecipe:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"{name} must be a number, got {value!r}")
         return cls(**values)
+
+
+def cut(frame: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """A rectangle of a frame, which may reach over its border: the border pixels are repeated there.
+
+    Returns:
+        uint8 (height, width, 3); a view of the frame where it can be one.
+
+    Raises:
+        ValueError: the frame is not uint8 (H, W, 3), or the rectangle does not touch it or is far larger.
+    """
+    import cv2
+
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise ValueError(f"a frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
+    high, wide = frame.shape[:2]
+    what = f"the rectangle of {width} x {height} pixels at ({left}, {top})"
+    if left >= wide or top >= high or left + width <= 0 or top + height <= 0:
+        raise ValueError(f"{what} does not touch the frame of {wide} x {high} pixels")
+    over = (-top, top + height - high, -left, left + width - wide)
+    if max(over) > max(high, wide, 1024):
+        # The repeated border would be all there is to see, and could fill the memory.
+        raise ValueError(f"{what} is far larger than the frame of {wide} x {high} pixels")
+    inner = frame[max(top, 0) : top + height, max(left, 0) : left + width]
+    if max(over) > 0:
+        above, below, before, after = (max(0, part) for part in over)
+        inner = cv2.copyMakeBorder(inner, above, below, before, after, cv2.BORDER_REPLICATE)
+    return np.asarray(inner)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Warnings are caught by changing filters that all threads share, so one image is opened at a time.
 _warnings_lock = threading.Lock()
@@ -20,7 +24,7 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
     Raises:
         UnmaskError: it has more than ``max_pixels`` pixels, is cut off, or cannot be decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,7 +34,7 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
                 if width * height > max_pixels:
                     raise UnmaskError(path, _too_large(f"{width} x {height} pixels", max_pixels))
                 opened.load()
-                return _to_rgb(ImageOps.exif_transpose(opened))
+                return picture_to_rgb(opened)
         except UnmaskError:
             raise
         except Image.DecompressionBombError as error:
@@ -42,6 +46,13 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
         except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
             cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
             raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
+
+
+def picture_to_rgb(picture: Image) -> np.ndarray:
+    """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), RGB, upright by its EXIF tag, on white."""
+    from PIL import ImageOps
+
+    return _to_rgb(ImageOps.exif_transpose(picture))
 
 
 def _too_large(what: str, max_pixels: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,24 +55,86 @@ class Media:
     frames: list[Frame]
 
 
-def read_media(path: str | os.PathLike[str], frames: int = 32) -> Media:
-    """Read an image, or frames spread evenly over a video.
+class MediaStream:
+    """An image, or frames spread evenly over a video, decoded one after the other: no more than one is held.
 
     JPEG, PNG, WebP, BMP, TIFF (and GIF) give one frame, the first; EXIF rotation is applied, transparent
     parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI and MPEG-TS give as many frames as
     asked for, or all if there are fewer, each the middle of its share of the time; the rotation of the
-    container is applied. A damaged video gives the frames that decode.
+    container is applied.
 
     Args:
         path: the file.
         frames: at least 1; how many to take out of a video.
+        rate: frames a second, in the place of ``frames``; at least one frame.
+        threads: of the decoder of a video; 0 for as many as it thinks good.
+        hwaccel: device that decodes videos, as :func:`unmask.faces.video.check_hwaccel` takes it.
 
     Raises:
         UnmaskError: the file is missing, empty, no file, no image or video, damaged, without a picture, or
-            has more than ``MAX_PIXELS`` pixels.
+            has more than ``MAX_PIXELS`` pixels; damage may show only on iterating.
     """
-    if frames < 1:
-        raise UnmaskError("frames", f"must be at least 1, got {frames}")
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        frames: int = 32,
+        rate: float | None = None,
+        *,
+        threads: int = 0,
+        hwaccel: str | None = None,
+    ) -> None:
+        if frames < 1:
+            raise UnmaskError("frames", f"must be at least 1, got {frames}")
+        if rate is not None and not rate > 0:
+            raise UnmaskError("rate", f"must be above 0, got {rate}")
+        self.path = str(path)
+        self._file = Path(path)
+        self.kind: Literal["image", "video"] = "image" if _is_image(_head(path)) else "video"
+        self._video = None
+        if self.kind == "video":
+            from unmask.faces.video import Video
+
+            self._video = Video(self._file, frames, MAX_PIXELS, rate=rate, threads=threads, hwaccel=hwaccel)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, from the time stamps that are there, not from the header; None for an image."""
+        return None if self._video is None else self._video.duration
+
+    @property
+    def complete(self) -> bool:
+        """Whether all wanted frames came out. If not, the video is damaged: iterating again gives other frames, as
+        many as wanted, spread over those that decode."""
+        return self._video is None or self._video.complete
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames in order of time."""
+        if self._video is None:
+            from unmask.faces.image import read_image
+
+            yield Frame(0, 0.0, read_image(self._file, MAX_PIXELS))
+        else:
+            for frame in self._video:
+                yield Frame(*frame)
+
+
+def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | None = None) -> Media:
+    """All frames of a :class:`MediaStream` at once. A damaged video gives the frames that decode.
+
+    Raises:
+        UnmaskError: as there.
+    """
+    stream = MediaStream(path, frames, rate)
+    taken = list(stream)
+    if not stream.complete:
+        taken = list(stream)
+    height, width = taken[0].image.shape[:2]
+    return Media(str(path), stream.kind, width, height, stream.duration, taken)
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes of a file that may be an image or a video."""
     file = Path(path)
     try:
         if file.is_dir():
@@ -89,17 +152,7 @@ def read_media(path: str | os.PathLike[str], frames: int = 32) -> Media:
         raise UnmaskError(path, "the file is empty")
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif", b"avis"):
         raise UnmaskError(path, "HEIC and AVIF images are not supported; save it as JPEG or PNG")
-    if _is_image(head):
-        from unmask.faces.image import read_image
-
-        image = read_image(file, MAX_PIXELS)
-        height, width = image.shape[:2]
-        return Media(str(path), "image", width, height, None, [Frame(0, 0.0, image)])
-    from unmask.faces.video import read_video
-
-    duration, taken = read_video(file, frames, MAX_PIXELS)
-    height, width = taken[0][2].shape[:2]
-    return Media(str(path), "video", width, height, duration, [Frame(*frame) for frame in taken])
+    return head
 
 
 def is_media(path: str | os.PathLike[str]) -> bool:

@@ -9,7 +9,7 @@ finding faces.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from unmask.faces.face import Box, Face
 _PNET_WINDOW, _RNET_WINDOW, _ONET_WINDOW = 12, 24, 48
 _PNET_STRIDE = 2
 _PYRAMID_STEP = 0.709  # 1 / sqrt(2): each level has half the area of the one before (section III-B)
+# Following a face, the last network stands alone, so it must be surer than as the end of the cascade. Overlaps (IoU) of
+# new and old box: from the first on, the face was well in the window; below the second, a second look is still moving.
+_FOLLOWED_SCORE, _STILL, _SETTLED = 0.95, 0.8, 0.7
 # A textured frame must not flood the second network; a crowd stays well below.
 _MAX_CANDIDATES = 600
 _ONET_LONGER_SIDE = 1920
@@ -93,6 +96,49 @@ class MTCNN:
                 raise ValueError(f"a frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
         return [self._find(np.ascontiguousarray(frame)) for frame in frames]
 
+    def follow(self, frame: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
+        """Look for faces of one frame in the next of the same clip, around where they were.
+
+        Only the last network runs: on the square of the old box, and where the face moved much once more on that of
+        the new one. That costs a small part of a search, and finds no face that was not there before.
+
+        Args:
+            frame: uint8 (H, W, 3), RGB, of the size of the frame with the faces.
+            faces: where to look.
+
+        Returns:
+            One answer a face: where it is now, or None if that is not certain or another one went there.
+
+        Raises:
+            UnmaskError: the networks are not installed.
+        """
+        answers = self._look_again(frame, faces)
+        moved = {
+            i: answer
+            for i, (face, answer) in enumerate(zip(faces, answers, strict=True))
+            if answer is not None and answer.box.iou(face.box) < _STILL
+        }
+        for (i, first), second in zip(moved.items(), self._look_again(frame, list(moved.values())), strict=True):
+            settled = second is not None and second.box.iou(first.box) >= _SETTLED
+            answers[i] = second if settled else None
+        height, width = frame.shape[:2]
+        sure = {
+            i: face
+            for i, face in enumerate(answers)
+            if face is not None and face.score >= _FOLLOWED_SCORE and _centred(face, width, height)
+        }
+        numbers, edges = list(sure), _edges(face.box for face in sure.values())
+        scores = np.array([face.score for face in sure.values()])
+        stays = {numbers[i] for i in suppress(edges, scores, 0.7, of_smaller=True)} if sure else set()
+        return [face if i in stays else None for i, face in enumerate(answers)]
+
+    def _look_again(self, frame: np.ndarray, faces: Sequence[Face]) -> list[Face | None]:
+        """What the last network sees on the square of each face."""
+        if not faces:
+            return []
+        looked = self._look_closely(frame, to_squares(_edges(face.box for face in faces)))
+        return [_face(*each) for each in zip(*looked, strict=True)]
+
     def _find(self, frame: np.ndarray) -> list[Face]:
         height, width = frame.shape[:2]
         faces = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
@@ -131,22 +177,22 @@ class MTCNN:
         # The last network looks at finer pixels, if there are any: boxes and landmarks get more exact.
         fine = _shrink(frame, max(longer_side, _ONET_LONGER_SIDE))
         squares *= fine.shape[1] / search.shape[1]
-        pixels = _windows(fine, squares, _ONET_WINDOW)
-        moves, points, chances = self._forward(2, pixels, ["dense_5", "dense_6", "softmax_2"])
-        keep = np.flatnonzero(chances[:, 1] > thresholds[2])
-        squares, moves, scores = squares[keep], moves[keep], chances[keep, 1]
-        # Five x, then five y, as parts of the window.
-        points = points[keep].reshape(-1, 2, 5).transpose(0, 2, 1)
-        points = squares[:, None, :2] + points * (squares[:, 2:] - squares[:, :2])[:, None]
-        edges = move_edges(squares, moves)
+        edges, points, scores = self._look_closely(fine, squares)
+        keep = np.flatnonzero(scores > thresholds[2])
+        edges, points, scores = edges[keep], points[keep], scores[keep]
         scale = np.array([frame.shape[1] / fine.shape[1], frame.shape[0] / fine.shape[0]])
-        faces = []
-        for i in suppress(edges, scores, 0.7, of_smaller=True):
-            left, top, right, bottom = (edges[i] * np.tile(scale, 2)).tolist()
-            if right - left >= 1 and bottom - top >= 1:
-                marks = tuple((x, y) for x, y in (points[i] * scale).tolist())
-                faces.append(Face(Box(left, top, right - left, bottom - top), float(scores[i]), marks))
-        return faces
+        stays = suppress(edges, scores, 0.7, of_smaller=True)
+        faces = [_face(edges[i] * np.tile(scale, 2), points[i] * scale, scores[i]) for i in stays]
+        return [face for face in faces if face is not None]
+
+    def _look_closely(self, image: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Last network on squares (N, 4) of the image: edges (N, 4), landmarks (N, 5, 2), scores (N,)."""
+        pixels = _windows(image, squares, _ONET_WINDOW)
+        moves, points, chances = self._forward(2, pixels, ["dense_5", "dense_6", "softmax_2"])
+        # Five x, then five y, as parts of the window.
+        points = points.reshape(-1, 2, 5).transpose(0, 2, 1)
+        points = squares[:, None, :2] + points * (squares[:, 2:] - squares[:, :2])[:, None]
+        return move_edges(squares, moves), points, chances[:, 1]
 
     def _propose(self, image: np.ndarray, smallest: float, threshold: float) -> np.ndarray:
         """First network over a pyramid of the image: squares (N, 4) that may hold a face, as edges."""
@@ -228,6 +274,26 @@ def _windows(image: np.ndarray, squares: np.ndarray, side: int) -> np.ndarray:
             for square in np.rint(squares).astype(int)
         ]
     )
+
+
+def _face(edges: np.ndarray, points: np.ndarray, score: float) -> Face | None:
+    """Edges (4,) and landmarks (5, 2) as a face; None if it is smaller than a pixel."""
+    left, top, right, bottom = edges.tolist()
+    if right - left < 1 or bottom - top < 1:
+        return None
+    return Face(Box(left, top, right - left, bottom - top), float(score), tuple((x, y) for x, y in points.tolist()))
+
+
+def _edges(boxes: Iterable[Box]) -> np.ndarray:
+    """Boxes as edges (N, 4)."""
+    rows = [(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _centred(face: Face, width: int, height: int) -> bool:
+    """Whether the middle of a face lies in a frame of that size, in pixels."""
+    x, y = face.box.centre
+    return 0 <= x < width and 0 <= y < height
 
 
 def _shifted(face: Face, border: float, across: float, down: float) -> Face:

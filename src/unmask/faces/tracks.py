@@ -86,33 +86,40 @@ def link_tracks(
     return [Track(tuple(track)) for track in done]
 
 
-def find_scenes(images: Sequence[np.ndarray], threshold: float = 0.5) -> list[int]:
-    """Tell the camera settings of a clip apart by their colours.
+class Scenes:
+    """Tells the camera settings of a clip apart by their colours, frame by frame in order of time.
 
     A frame belongs to the scene whose latest frame it resembles most, so a clip that cuts between two people
     and back has two scenes, not four, and a moving camera stays in one.
 
     Args:
-        images: uint8 (H, W, 3) frames in order of time.
         threshold: largest difference within a scene, in (0, 1]: the part of the picture, in each of sixteen
             fields, whose colour has changed.
-
-    Returns:
-        One label an image, counted from 0 in order of first appearance.
     """
-    latest: list[np.ndarray] = []
-    labels: list[int] = []
-    for image in images:
-        colours = _colours(image)
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self._threshold = threshold
+        self._latest: list[np.ndarray] = []
+        self._label = 0
+
+    def label(self, image: np.ndarray) -> int:
+        """The scene of the next frame, uint8 (H, W, 3), counted from 0 in order of first appearance."""
+        colours, latest = _colours(image), self._latest
         far = [float(np.abs(colours - other).sum(axis=1).mean()) / 2 for other in latest]
         # The scene just seen is kept if it fits at all: no hopping between similar ones.
-        label = labels[-1] if labels and far[labels[-1]] <= threshold else int(np.argmin(far)) if far else 0
-        if not far or far[label] > threshold:
+        label = self._label if far and far[self._label] <= self._threshold else int(np.argmin(far)) if far else 0
+        if not far or far[label] > self._threshold:
             label = len(latest)
             latest.append(colours)
         latest[label] = colours
-        labels.append(label)
-    return labels
+        self._label = label
+        return label
+
+
+def find_scenes(images: Sequence[np.ndarray], threshold: float = 0.5) -> list[int]:
+    """The scene of each frame of a clip, as :class:`Scenes` labels them."""
+    scenes = Scenes(threshold)
+    return [scenes.label(image) for image in images]
 
 
 def _cost(before: Box, after: Box, max_distance: float, max_growth: float) -> float | None:
@@ -130,9 +137,9 @@ def _colours(image: np.ndarray) -> np.ndarray:
     """Colour histograms of a 4 x 4 grid, (16, 64), each summing to 1."""
     import cv2
 
-    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).astype(np.int64) >> 6
-    codes = small[..., 0] * 16 + small[..., 1] * 4 + small[..., 2]
+    # Some pixels of a large frame say as much about its colours as all of them.
+    step = max(1, min(image.shape[:2]) // 128)
+    small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (64, 64), interpolation=cv2.INTER_AREA)
+    codes = (small.astype(np.int64) >> 6) @ (16, 4, 1)
     fields = codes.reshape(4, 16, 4, 16).transpose(0, 2, 1, 3).reshape(16, 256)
-    counts = np.zeros((16, 64))
-    np.add.at(counts, (np.arange(16)[:, None], fields), 1 / 256)
-    return counts
+    return np.bincount((fields + 64 * np.arange(16)[:, None]).ravel(), minlength=16 * 64).reshape(16, 64) / 256

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,63 +23,153 @@ _FRAMES_WORTH_A_SEEK = 12
 # A single pause or a wrong time stamp must not swallow the share of all other frames.
 _LONGEST_PAUSE = 2.0  # seconds
 
-_Taken = list[tuple[int, float, np.ndarray]]
+Picture = tuple[int, float, np.ndarray]
 
 
-def read_video(path: Path, count: int, max_pixels: int) -> tuple[float, _Taken]:
-    """Frames of the first moving picture in a file, upright, in order of time.
+class Video:
+    """Frames of the first moving picture in a file, upright, in order of time, one after the other.
 
-    Nothing the header claims about duration or number of frames is believed: the packets are counted first,
-    which decodes nothing.
+    Nothing the header claims about duration or number of frames is believed: the packets are counted first, which
+    decodes nothing. Iterating decodes up to the last wanted frame and holds one at a time. If :attr:`complete` is
+    False afterwards, some of the frames did not decode; the choice has then been made again among those that do, and
+    iterating once more gives them.
 
     Args:
         path: the file; its suffix is not looked at.
         count: how many frames, at least 1; all if there are fewer.
         max_pixels: largest picture that is decoded.
-
-    Returns:
-        The duration in seconds, and for each frame its place in the stream, its time in seconds from the
-        first frame, and uint8 (H, W, 3), RGB.
+        rate: frames a second, above 0, in the place of ``count``; at least one frame.
+        threads: of the decoder; 0 for as many as it thinks good.
+        hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
 
     Raises:
-        UnmaskError: no video, no picture in it, too large a picture, or no frame that decodes.
+        UnmaskError: no video, no picture in it, too large a picture, or (also on iterating) no frame that decodes.
     """
-    with _opened(path, max_pixels) as (container, stream):
-        stamps, keyframes, last = _scan(container, stream)
-        numbered = not stamps
-        tick = float(stream.time_base or 0)
-        if numbered:
-            # Without time stamps a frame is known by its number, and only a full pass tells how many there
-            # are.
-            tick = 1 / float(stream.average_rate or stream.base_rate or 25)
-    taken: dict[int, np.ndarray] = {}
-    if not numbered:
-        wanted = _spread(stamps, count, tick)
-        taken = _take(path, max_pixels, wanted, _jumps(stamps, keyframes, wanted))
-    if numbered or len(taken) < len(wanted):
-        # Damage, or packets that show nothing: choose again among the frames that really come out.
-        with _opened(path, max_pixels) as (container, stream):
-            stamps = sorted({key for key, _ in _decoded(container, stream, numbered)})
-        if not stamps:
-            raise UnmaskError(path, "no frame of the video can be decoded")
-        taken = _take(path, max_pixels, _spread(stamps, count, tick), {}, numbered)
-    if not taken:
-        raise UnmaskError(path, "no frame of the video can be decoded")
-    rank = {stamp: number for number, stamp in enumerate(stamps)}
-    duration = (stamps[-1] - stamps[0] + max(last, 1 if numbered else 0)) * tick
-    frames = [(rank[stamp], (stamp - stamps[0]) * tick, taken[stamp]) for stamp in sorted(taken)]
-    return duration, frames
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        max_pixels: int,
+        *,
+        rate: float | None = None,
+        threads: int = 0,
+        hwaccel: str | None = None,
+    ) -> None:
+        self._path, self._count, self._rate = path, count, rate
+        self._open = partial(_opened, path, max_pixels, threads, hwaccel)
+        self.complete = self._chosen_again = False
+        with self._open() as (container, stream):
+            self._stamps, keyframes, self._last = _scan(container, stream)
+            self._tick = float(stream.time_base or 0)
+            self._numbered = not self._stamps
+            if self._numbered:
+                # Without time stamps a frame is known by its number, and only a full pass tells how many there
+                # are.
+                self._tick = 1 / float(stream.average_rate or stream.base_rate or 25)
+        if self._numbered:
+            self._choose_again()
+        else:
+            self._wanted = _spread(self._stamps, count, self._tick, rate)
+            self._jumps = _jumps(self._stamps, keyframes, self._wanted)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last, by the time stamps."""
+        length = self._stamps[-1] - self._stamps[0] + max(self._last, 1 if self._numbered else 0)
+        return length * self._tick
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Of each frame its place in the stream, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
+        taken = 0
+        for stamp, image in self._take(deque(self._wanted), self._jumps):
+            taken += 1
+            yield bisect_left(self._stamps, stamp), (stamp - self._stamps[0]) * self._tick, image
+        if taken < len(self._wanted) and not self._chosen_again:
+            # Damage, or packets that show nothing.
+            self._choose_again()
+            return
+        if not taken:
+            raise UnmaskError(self._path, "no frame of the video can be decoded")
+        self.complete = True
+
+    def _choose_again(self) -> None:
+        """Choose among the frames that really come out."""
+        with self._open() as (container, stream):
+            self._stamps = sorted({key for key, _ in _decoded(container, stream, self._numbered)})
+        if not self._stamps:
+            raise UnmaskError(self._path, "no frame of the video can be decoded")
+        self._wanted, self._jumps = _spread(self._stamps, self._count, self._tick, self._rate), {}
+        self._chosen_again = True
+
+    def _take(self, todo: deque[int], jumps: dict[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode the wanted frames; where one does not come out, the next one that does stands in for it."""
+        import av
+
+        wanted = None if self._numbered else set(todo)
+        matrix: tuple[int, ...] | None = None
+        with self._open() as (container, stream):
+            astray = False
+            while todo and not astray:
+                landed = todo[0] not in jumps
+                if not landed:
+                    try:
+                        container.seek(jumps[todo[0]], stream=stream)
+                    except av.FFmpegError:
+                        astray = True
+                        break
+                for key, frame in _decoded(container, stream, self._numbered, wanted):
+                    if key < todo[0]:
+                        landed = True
+                        continue
+                    if not landed and key > todo[0]:
+                        # The seek went too far (a wrong index).
+                        astray = True
+                        break
+                    while todo and todo[0] <= key:
+                        todo.popleft()
+                    if matrix is None:
+                        # Of one frame only: asking binds frame and answer to each other until Python's collector
+                        # comes by, and frames are large.
+                        matrix = _display_matrix(frame)
+                    yield key, _upright(frame, matrix)
+                    if not todo or todo[0] in jumps:
+                        break
+                else:
+                    break
+        if astray:  # decode what is left from the start
+            yield from self._take(todo, {})
+
+
+def check_hwaccel(device: str) -> None:
+    """Make sure that frames can be decoded on a kind of device: ``cuda``, ``vaapi``, ``qsv``, ``videotoolbox``, ...
+
+    Raises:
+        UnmaskError: this PyAV knows no such device, or there is none in this machine.
+    """
+    import av
+    from av.codec.hwaccel import HWAccel, hwdevices_available
+
+    known = hwdevices_available()
+    if device not in known:
+        raise UnmaskError(f"hwaccel {device}", f"not known to this PyAV, which has {', '.join(known) or 'none'}")
+    try:
+        HWAccel(device).create(av.Codec("h264", "r"))
+    except (av.FFmpegError, NotImplementedError) as error:
+        raise UnmaskError(f"hwaccel {device}", f"cannot be used on this machine ({error})") from error
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
+def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream, ready to decode."""
     import av
+    from av.codec.hwaccel import HWAccel
     from av.stream import Disposition
 
+    device = HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None
     with path.open("rb") as file:
         try:
-            container = av.open(_Nameless(file), options={"format_whitelist": _CONTAINERS})
+            container = av.open(_Nameless(file), options={"format_whitelist": _CONTAINERS}, hwaccel=device)
         except (av.FFmpegError, ValueError) as error:
             file.seek(0)
             head = file.read(12)
@@ -103,6 +195,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Any, Any]]:
             # The pictures inside may be larger than the container says.
             context.options = {"max_pixels": str(max_pixels)}
             context.thread_type = "AUTO"
+            context.thread_count = threads
             yield container, stream
 
 
@@ -132,14 +225,19 @@ def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], int]:
     return stamps, sorted(set(keyframes)), length[stamps[-1]] if stamps else 0
 
 
-def _spread(stamps: list[int], count: int, tick: float) -> list[int]:
-    """``count`` of the sorted time stamps, spread evenly in time, each one once; all if there are fewer."""
+def _spread(stamps: list[int], count: int, tick: float, rate: float | None = None) -> list[int]:
+    """``count`` of the sorted time stamps, or ``rate`` a second, spread evenly in time, each one once; all if there
+    are fewer."""
     total = len(stamps)
-    if count >= total:
+    if total < 2 or (rate is None and count >= total):
         return stamps
     gaps = np.minimum(np.diff(np.array(stamps, dtype=np.float64)) * tick, _LONGEST_PAUSE)
     starts = np.concatenate([[0.0], np.cumsum(gaps)])
     end = starts[-1] + np.median(gaps)
+    if rate is not None:
+        count = max(1, round(min(float(total), end * rate)))
+        if count >= total:
+            return stamps
     shares = np.arange(count)
     ranks = np.searchsorted(starts, (shares + 0.5) * end / count + 1e-9, side="right") - 1
     # Where frames are sparse two shares may meet in one frame: move on to the next free one.
@@ -160,39 +258,6 @@ def _jumps(stamps: list[int], keyframes: list[int], wanted: list[int]) -> dict[i
             jumps[stamp] = int(keys[key])
         position = rank
     return jumps
-
-
-def _take(
-    path: Path, max_pixels: int, wanted: list[int], jumps: dict[int, int], numbered: bool = False
-) -> dict[int, np.ndarray]:
-    """Decode the wanted frames; where one does not come out, the next one that does stands in for it."""
-    import av
-
-    taken: dict[int, np.ndarray] = {}
-    todo = deque(wanted)
-    with _opened(path, max_pixels) as (container, stream):
-        while todo:
-            landed = todo[0] not in jumps
-            if not landed:
-                try:
-                    container.seek(jumps[todo[0]], stream=stream)
-                except av.FFmpegError:
-                    return _take(path, max_pixels, wanted, {})
-            for key, frame in _decoded(container, stream, numbered, None if numbered else set(wanted)):
-                if key < todo[0]:
-                    landed = True
-                    continue
-                if not landed and key > todo[0]:
-                    # The seek went too far (a wrong index): decode from the start.
-                    return _take(path, max_pixels, wanted, {})
-                taken[key] = _upright(frame)
-                while todo and todo[0] <= key:
-                    todo.popleft()
-                if not todo or todo[0] in jumps:
-                    break
-            else:
-                break
-    return taken
 
 
 def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | None = None) -> Iterator[tuple[int, Any]]:
@@ -229,16 +294,24 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         yield flush
 
 
-def _upright(frame: Any) -> np.ndarray:
-    """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
+def _display_matrix(frame: Any) -> tuple[int, ...]:
+    """a, b, c, d of x' = a x + c y, y' = b x + d y (ISO 14496-12, 6.2.2); empty if there is no such matrix."""
     from av.sidedata.sidedata import Type
 
-    image: np.ndarray = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
-        return image
-    # x' = a x + c y, y' = b x + d y (ISO 14496-12, 6.2.2); only quarter turns and mirrors are applied.
+        return ()
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
+    return a, b, c, d
+
+
+def _upright(frame: Any, matrix: tuple[int, ...]) -> np.ndarray:
+    """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
+    # One thread: else every picture keeps the threads that converted it, and their stacks, for as long as it is held.
+    image: np.ndarray = frame.to_ndarray(format="rgb24", threads=1)
+    if not matrix:
+        return image
+    a, b, c, d = matrix  # only quarter turns and mirrors are applied
     if abs(b) > abs(a):
         image = image.transpose(1, 0, 2)
         a, d = c, b

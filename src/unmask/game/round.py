@@ -11,7 +11,7 @@ round's whole objective, L(x) included; auxiliary BatchNorms part the two again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,6 +37,9 @@ class RoundConfig:
             images, is attacked, so that a round sees twice the fresh images at the same cost.
         attacked_classes: which of the adversarial rows are attacked: ``both``, or the ``real`` or ``fake`` alone.
         label_smoothing: of the classifier's own loss.
+        micro_batches: a batch goes through the networks in so many equal parts, one after the other, whose gradients
+            are averaged: as much less memory for one and the same move, but for BatchNorm, which then takes its
+            statistics from a part. The losses of parts and of the whole are means, so the parts must be equal.
     """
 
     play: Literal["auto", "alternating", "simultaneous"] = "auto"
@@ -45,10 +48,13 @@ class RoundConfig:
     adversarial: Literal["twins", "split"] = "twins"
     attacked_classes: Literal["both", "real", "fake"] = "both"
     label_smoothing: float = 0.0
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
             raise ValueError("game: weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
+        if self.micro_batches < 1:
+            raise ValueError(f"game.micro_batches is at least 1, got {self.micro_batches}")
         for field, allowed in (
             ("play", ("auto", "alternating", "simultaneous")),
             ("adversarial", ("twins", "split")),
@@ -104,7 +110,11 @@ class Game:
         self.autocast = autocast or (lambda: torch.autocast("cpu", enabled=False))
 
     def play(self, images: Tensor, labels: Tensor) -> RoundResult:
-        """Play one round on images (B, 3, H, W) in [0, 1] and class indices (B,), 0 for real."""
+        """Play one round on images (B, 3, H, W) in [0, 1] and class indices (B,), 0 for real.
+
+        Raises:
+            ValueError: the rows do not divide into ``micro_batches`` equal parts.
+        """
         if self.adversary is None:
             return self._plain(images, labels)
         if self.config.adversarial == "twins":
@@ -119,53 +129,77 @@ class Game:
         return self._move_classifier(clean, target, simultaneous)
 
     def _plain(self, images: Tensor, labels: Tensor) -> RoundResult:
-        with self.autocast():
-            loss = self._loss(self.classifier(images), labels)
-        self._step(loss, self.classifier, self.optimiser)
-        return RoundResult(loss.detach())
+        parts: list[RoundResult] = []
+
+        def losses() -> Iterator[Tensor]:
+            for some, their in self._parts(images, labels):
+                with self.autocast():
+                    loss = self._loss(self.classifier(some), their)
+                parts.append(RoundResult(loss.detach()))
+                yield loss
+
+        self._step(losses(), self.classifier, self.optimiser)
+        return _joined(parts)
 
     def _move_adversary(self, images: Tensor, labels: Tensor) -> None:
         """One ascent step of a learning adversary against the classifier as it stands: eval mode, frozen."""
         assert self.adversary is not None
         assert self.adversary_optimiser is not None
-        with attacked(self.classifier), self.autocast():
-            attack = self._attack(images, labels)
-            loss = -F.cross_entropy(self.classifier(attack.images).float(), labels) + self._barrier(attack, labels)
-            self._step(loss, self.adversary, self.adversary_optimiser)
+
+        def losses() -> Iterator[Tensor]:
+            for some, their in self._parts(images, labels):
+                with self.autocast():
+                    attack = self._attack(some, their)
+                    ascended = F.cross_entropy(self.classifier(attack.images).float(), their)
+                    yield self._barrier(attack, their) - ascended
+
+        with attacked(self.classifier):
+            self._step(losses(), self.adversary, self.adversary_optimiser)
 
     def _move_classifier(
         self, clean: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], simultaneous: bool
     ) -> RoundResult:
         assert self.adversary is not None
-        weight = self.config.weight
-        with self.autocast():
-            if simultaneous:
-                attack = self._attack(*target)
-                images = _reverse(attack.images, weight)
-                barrier = self._barrier(attack, target[1])
-            else:
-                with torch.no_grad():
-                    attack = self._attack(*target)
-                images, barrier = attack.images, None
-            if self.classifier.has_auxiliary_norm:
-                # Each half has its own statistics, so each needs its own pass.
-                logits_clean = self.classifier(clean[0])
-                with self.classifier.auxiliary_norm():
-                    logits = self.classifier(images)
-            else:
-                both = self.classifier(torch.cat([clean[0], images]))
-                logits_clean, logits = both.split([len(clean[0]), len(images)])
-            loss_clean = self._loss(logits_clean, clean[1])
-            loss_adversarial = self._loss(logits, target[1])
-            loss = loss_clean + weight * loss_adversarial
-        if barrier is None:
-            self._step(loss, self.classifier, self.optimiser)
-        else:
+        parts: list[RoundResult] = []
+
+        def losses() -> Iterator[Tensor]:
+            for some, others in zip(self._parts(*clean), self._parts(*target), strict=True):
+                with self.autocast():
+                    loss, part = self._both_losses(some, others, simultaneous)
+                parts.append(part)
+                yield loss
+
+        if simultaneous:
             assert self.adversary_optimiser is not None
             players = nn.ModuleList([self.classifier, self.adversary])
-            self._step(loss + barrier, players, self.optimiser, self.adversary_optimiser)
+            self._step(losses(), players, self.optimiser, self.adversary_optimiser)
+        else:
+            self._step(losses(), self.classifier, self.optimiser)
+        return _joined(parts)
+
+    def _both_losses(
+        self, clean: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], simultaneous: bool
+    ) -> tuple[Tensor, RoundResult]:
+        """What the round descends: the loss of clean and of attacked images, and the adversary's barrier."""
+        weight = self.config.weight
+        with torch.set_grad_enabled(simultaneous):
+            attack = self._attack(*target)
+        images = _reverse(attack.images, weight) if simultaneous else attack.images
+        if self.classifier.has_auxiliary_norm:
+            # Each half has its own statistics, so each needs its own pass.
+            logits_clean = self.classifier(clean[0])
+            with self.classifier.auxiliary_norm():
+                logits = self.classifier(images)
+        else:
+            both = self.classifier(torch.cat([clean[0], images]))
+            logits_clean, logits = both.split([len(clean[0]), len(images)])
+        loss_clean = self._loss(logits_clean, clean[1])
+        loss_adversarial = self._loss(logits, target[1])
+        loss = loss_clean + weight * loss_adversarial
+        if simultaneous:
+            loss = loss + self._barrier(attack, target[1])
         played = attack.map.detach() if attack.map is not None else None
-        return RoundResult(loss_clean.detach(), loss_adversarial.detach(), played, target[1])
+        return loss, RoundResult(loss_clean.detach(), loss_adversarial.detach(), played, target[1])
 
     def _attack(self, images: Tensor, labels: Tensor) -> Attack:
         """The adversary's answer, with the classes that are not to be attacked put back as they were."""
@@ -188,13 +222,43 @@ class Game:
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
 
-    def _step(self, loss: Tensor, player: nn.Module, *optimisers: torch.optim.Optimizer) -> None:
+    def _parts(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        count = self.config.micro_batches
+        if len(images) % count:
+            raise ValueError(f"{len(images)} rows do not divide into game.micro_batches = {count} equal parts")
+        return zip(images.chunk(count), labels.chunk(count), strict=True)
+
+    def _step(self, losses: Iterable[Tensor], player: nn.Module, *optimisers: torch.optim.Optimizer) -> None:
+        """One move by the mean of the losses; each is taken only when the graph of the one before is gone."""
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        for loss in losses:
+            (loss / self.config.micro_batches).backward()
         self.synchronise([parameter for parameter in player.parameters() if parameter.requires_grad])
         for optimiser in optimisers:
             optimiser.step()
+
+
+def _joined(parts: list[RoundResult]) -> RoundResult:
+    """One result of the equal parts of a batch."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def mean(losses: list[Tensor | None]) -> Tensor | None:
+        known = [loss for loss in losses if loss is not None]
+        return torch.stack(known).mean() if known else None
+
+    def whole(tensors: list[Tensor | None]) -> Tensor | None:
+        known = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(known) if known else None
+
+    return RoundResult(
+        torch.stack([part.loss_clean for part in parts]).mean(),
+        mean([part.loss_adversarial for part in parts]),
+        whole([part.map for part in parts]),
+        whole([part.labels for part in parts]),
+    )
 
 
 class _Reverse(torch.autograd.Function):

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from unmask import __version__
-from unmask.detector import Calibration, Card, calibrated, save_detector
+from unmask.data.table import FaceTable
+from unmask.detector import Calibration, Card, save_detector
 from unmask.errors import UnmaskError
-from unmask.evaluation.calibration import choose_threshold, fit_platt
+from unmask.evaluation.recalibrate import fit_verdicts, with_calibration
+from unmask.evaluation.tested import measure_tested
+from unmask.game.adversaries import GeneratorBlur
 from unmask.game.classifier import HALF
 from unmask.training.recipe import Recipe
 
@@ -32,6 +35,9 @@ def export_detector(
     odds: np.ndarray,
     fake: np.ndarray,
     history: dict[str, Any],
+    *,
+    table: FaceTable | None = None,
+    adversary: nn.Module | None = None,
 ) -> Card:
     """Write a detector folder.
 
@@ -42,17 +48,19 @@ def export_detector(
         odds: (N,) raw log-odds of the validation rows under the stored weights.
         fake: (N,) their labels.
         history: what the run knows and the recipe does not.
+        table: the validation rows, for the tested ranges; None leaves them out.
+        adversary: the other player; a generator goes into the folder, for the report to show its maps.
     """
     data, model = recipe.data, recipe.model
     limits = list(recipe.card.limits)
     auc = float(roc_auc_score(fake, odds))
-    calibration: Calibration = {"method": "temperature", "scale": 1.0, "offset": 0.0}
     try:
-        calibration = fit_platt(odds, fake)
+        found = fit_verdicts(odds, fake)
     except UnmaskError as error:
         # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
         limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")
-    threshold, rule = choose_threshold(calibrated(odds, calibration), fake)
+        plain_scale: Calibration = {"method": "temperature", "scale": 1.0, "offset": 0.0}
+        found = with_calibration(plain_scale, odds, fake)
     plain = recipe.to_dict()
     card = Card(
         backbone=model.backbone,
@@ -61,9 +69,8 @@ def export_detector(
         mean=list(HALF),
         std=list(HALF),
         crop=data.crop,
-        calibration=calibration,
-        threshold=threshold,
-        threshold_rule=rule,
+        **vars(found),
+        tested=None if table is None else measure_tested(table),
         training={
             "data": [Path(path).name for path in data.train],
             "validation": [Path(path).name for path in data.validation],
@@ -79,4 +86,12 @@ def export_detector(
         version=f"{recipe.card.name} {__version__}",
     )
     save_detector(folder, stored, card)
+    if isinstance(adversary, GeneratorBlur):
+        from unmask.detector.adversary import save_adversary
+        from unmask.detector.file import read_detector
+
+        # The card on disk names its weights; the one here does not.
+        written, _ = read_detector(folder)
+        origin = {"fitted": "by playing against the detector while it learned", "steps": recipe.run.steps}
+        save_adversary(folder, written, adversary, recipe.adversary.name, recipe.adversary.options, origin)
     return card

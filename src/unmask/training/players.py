@@ -39,6 +39,7 @@ class Players:
             drop_path=model.drop_path,
             auxiliary_norm=model.auxiliary_norm,
             process_norm=model.process_norm,
+            checkpointing=model.checkpointing,
         )
         self.classifier = classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask.data.augment import Augmentation
+from unmask.data.table import BUFFER_MB
 from unmask.errors import UnmaskError
 from unmask.faces.crop import CropRecipe
 from unmask.game.round import RoundConfig
@@ -34,10 +35,22 @@ class DataConfig:
     #: Rows a step over all processes.
     batch_size: int = 32
     pairing: Literal["balanced", "paired"] = "balanced"
-    #: Loader processes; 0 decodes in the training process.
+    #: Loader threads; 0 decodes in the training loop itself.
     workers: int = 1
+    #: Leave the images on disk and fetch them as they come up. Unset: if there are more than ``buffer_mb`` of them.
+    streaming: bool | None = None
+    #: Encoded images of a streamed table kept in memory, MiB; a quarter of it is what rows are shuffled within.
+    buffer_mb: int = BUFFER_MB
+    #: Decoded crops kept in memory, MiB, so that they are decoded once: for small tables, above all of PNG.
+    cache_mb: int = 0
     #: How the crops of these tables lie round a face: it travels in the detector file.
     crop: CropRecipe = field(default_factory=CropRecipe)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.streaming, bool | None):
+            raise ValueError(f"data.streaming is true, false or not given, got {self.streaming!r}")
+        if self.workers < 0 or self.cache_mb < 0 or self.buffer_mb < 1:
+            raise ValueError("data: workers >= 0, cache_mb >= 0 and buffer_mb >= 1 are needed")
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,8 @@ class ModelConfig:
     auxiliary_norm: bool = False
     #: BatchNorm statistics over all processes of a distributed run.
     process_norm: bool = False
+    #: Blocks are computed again on the way back instead of kept: far less memory for a third more time.
+    checkpointing: bool = False
 
 
 @dataclass(frozen=True)

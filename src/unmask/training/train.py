@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from unmask.data.batches import Batches, stream
+from unmask.data.batches import Batches
+from unmask.data.loading import stream
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.game.adversaries import describe_sigma
@@ -69,7 +70,9 @@ class _Run:
         if (out / CHECKPOINT).exists() and not resume:
             raise UnmaskError(out, "holds a run already: add --resume to go on with it, or name another --out")
         out.mkdir(parents=True, exist_ok=True)
-        self.table = FaceTable.read(data.train, data.train_split or None)
+        self.table = FaceTable.read(
+            data.train, data.train_split or None, streaming=data.streaming, buffer_mb=data.buffer_mb
+        )
         self.batches = Batches(
             self.table,
             classes=data.classes,
@@ -80,6 +83,7 @@ class _Run:
             seed=recipe.run.seed,
             rank=rank,
             world=world,
+            cache_mb=data.cache_mb,
         )
         self.validation = Validation(
             FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
@@ -100,7 +104,8 @@ class _Run:
         if self.rank == 0:
             (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=1) + "\n")
         log.say(self._description())
-        loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers)
+        pin = self.device.type == "cuda"
+        loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers, pin=pin)
         saved, mark, images = time.monotonic(), time.monotonic(), 0
         with log:
             try:
@@ -136,7 +141,16 @@ class _Run:
         processes.same_start(classifier.to(self.device))
         odds = self.validation.log_odds(classifier, self.device)
         if self.rank == 0:
-            export_detector(folder, recipe, stored, odds, self.validation.fake, self._history())
+            export_detector(
+                folder,
+                recipe,
+                stored,
+                odds,
+                self.validation.fake,
+                self._history(),
+                table=FaceTable.read(recipe.data.validation, recipe.data.validation_split or None),
+                adversary=self.players.adversary,
+            )
             self.log.say(f"detector: {folder} (validation AUC {self.best['auc']:.4f} at step {self.best['step']})")
         return folder
 
@@ -145,8 +159,9 @@ class _Run:
         run = self.recipe.run
         torch.manual_seed(int(np.random.default_rng((run.seed, self.step, self.rank, 1)).integers(2**62)))
         share = rate(self.step, run.steps, len(self.batches), self.recipe.optimiser)
-        images = images.to(self.device).float().div_(255).contiguous(memory_format=torch.channels_last)
-        return self.players.play(images, labels.to(self.device), self.step, share)
+        images = images.to(self.device, non_blocking=True)
+        images = images.float().div_(255).contiguous(memory_format=torch.channels_last)
+        return self.players.play(images, labels.to(self.device, non_blocking=True), self.step, share)
 
     def _report(self, result: RoundResult, speed: float) -> None:
         values: dict[str, Any] = {
@@ -235,6 +250,12 @@ def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
     The number of steps may: the learning rate follows the new plan from there on, and the card tells.
     """
     kept = {name: dict(section) for name, section in recipe.items() if name != "card"}
-    for section, key in (("data", "crop"), ("data", "workers"), ("run", "checkpoint_minutes"), ("run", "steps")):
+    for section, key in (
+        ("data", "crop"),
+        ("data", "workers"),
+        ("data", "cache_mb"),
+        ("run", "checkpoint_minutes"),
+        ("run", "steps"),
+    ):
         kept.get(section, {}).pop(key, None)
     return kept

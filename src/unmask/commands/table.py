@@ -1,0 +1,62 @@
+"""``unmask table``: what is in face tables, and what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from unmask.commands.terminal import FAILED, count, positive, printable, progress
+
+
+def add(commands: Any) -> None:
+    table = commands.add_parser(
+        "table",
+        help="count the rows of face tables and flag what is wrong",
+        description="Count face tables (Parquet, taken as one) by data set, manipulation, quality, split and label; "
+        "decode every image; flag leaks between splits, duplicates, doubled keys, one-class splits, unreadable rows.",
+        epilog="Exit code: 0 clean, 1 something is flagged, 2 usage, or nothing can be read.",
+    )
+    table.add_argument("tables", nargs="+", metavar="TABLE", help="Parquet file, or a folder of them")
+    table.add_argument("--json", metavar="FILE", help="write counts and every finding")
+    table.add_argument("--show", type=count, default=3, metavar="N", help="findings of each kind to print (default: 3)")
+    table.add_argument("--threads", type=positive, default=os.cpu_count() or 1, metavar="N", help="threads that decode")
+    table.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from unmask.writing import check_writable, write_text
+
+    if options.json is not None:
+        check_writable(options.json)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from unmask.data.inspect import inspect_tables
+
+    with progress() as show:
+        found = inspect_tables(options.tables, threads=options.threads, progress=show)
+    if options.json is not None:
+        write_text(options.json, json.dumps(found.to_json(), indent=1) + "\n")
+    right = ("rows", "videos", "sources")
+    grid = Table(*("data set", "split", "manipulation", "quality", "label"))
+    for name in right:
+        grid.add_column(name, justify="right")
+    for each in found.counts:
+        names = (each.dataset, each.split or "-", each.method, each.quality, each.label)
+        grid.add_row(*map(printable, names), *(f"{number:,}" for number in (each.rows, each.videos, each.sources)))
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+    sizes = ", ".join(f"{size} ({number:,})" for size, number in list(found.sizes.items())[:4])
+    print(f"{found.rows:,} rows in {len(found.tables)} files; images {sizes or 'none'}")
+    for flag in found.flags:
+        print(f"{flag.kind}: {flag.message}")
+        for line in flag.rows[: options.show]:
+            print(f"  {printable(line)}")
+        if len(flag.rows) > options.show:
+            print(f"  ... and {len(flag.rows) - options.show:,} more")
+    if not found.flags:
+        print("nothing is wrong")
+    return FAILED if found.flags else 0

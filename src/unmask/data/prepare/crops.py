@@ -1,0 +1,135 @@
+"""Crops of faces, judged and encoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from unmask.data.layouts.index import Clip
+from unmask.data.prepare.people import Find
+from unmask.data.prepare.pictures import Masks, Pictures
+from unmask.data.prepare.recipe import PrepareRecipe
+from unmask.faces.align import align_matrix, aligned_crop
+from unmask.faces.face import Box, Face
+from unmask.faces.media import Frame
+
+_JPEG_QUALITY = 95
+
+
+class Cropper:
+    """Cuts, judges and encodes faces as a recipe says."""
+
+    def __init__(self, recipe: PrepareRecipe) -> None:
+        self._recipe = recipe
+
+    def find(self, position: int, frame: Frame, face: Face, mask: np.ndarray | None = None) -> Find:
+        """A face of a frame as the table keeps it, or why the table does not.
+
+        Args:
+            position: of the frame among those taken.
+            frame: where it was found.
+            face: box and landmarks in pixels of the frame.
+            mask: uint8 (H, W) of the frame's size.
+        """
+        recipe, box = self._recipe, face.box
+        find = Find(position, face, manipulated=_share(mask, box) if mask is not None else 0.0)
+        if max(box.width, box.height) < recipe.min_face:
+            find.dropped = f"smaller than {recipe.min_face} px"
+        elif face.score < recipe.min_score:
+            find.dropped = f"detector score below {recipe.min_score:g}"
+        elif recipe.align and face.landmarks is None:
+            find.dropped = "without landmarks"
+        if find.dropped:
+            return find
+        try:
+            crop = self._cut(frame.image, face)
+        except ValueError:
+            find.dropped = "outside of the frame"
+            return find
+        if recipe.min_sharpness and sharpness(crop) < recipe.min_sharpness:
+            find.dropped = f"sharpness below {recipe.min_sharpness:g}"
+            return find
+        find.row = {
+            "image": encode(crop, recipe.format),
+            "frame": frame.index,
+            "box": [box.x, box.y, box.width, box.height],
+            "found": face.score,
+        }
+        if face.landmarks is not None:
+            matrix = self._matrix(face)
+            points = np.asarray(face.landmarks) @ matrix[:, :2].T + matrix[:, 2]
+            find.row["landmarks"] = points.ravel().tolist()
+        if mask is not None:
+            find.row["mask"] = _png(self._cut(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), face)[..., 0])
+        return find
+
+    def _cut(self, image: np.ndarray, face: Face) -> np.ndarray:
+        if self._recipe.align and face.landmarks is not None:
+            return aligned_crop(image, face.landmarks, self._recipe.crop)
+        return self._recipe.crop.crop(image, face.box)
+
+    def _matrix(self, face: Face) -> np.ndarray:
+        """From pixels of the frame to pixels of the crop, (2, 3)."""
+        crop = self._recipe.crop
+        if self._recipe.align and face.landmarks is not None:
+            return align_matrix(face.landmarks, crop)
+        left, top, side = crop.square(face.box)
+        scale = crop.size / side
+        return np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
+
+
+def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[Find], list[str]]:
+    """Face crops that a data set comes with, and what was wrong with their masks. JPEG and PNG files stay as they are.
+
+    Raises:
+        UnmaskError: none can be read.
+    """
+    masks, finds = Masks(clip, recipe), []
+    for position, frame in enumerate(pictures):
+        height, width = frame.image.shape[:2]
+        row: dict[str, Any] = {"image": _bytes(frame.image, pictures.path, recipe), "frame": frame.index}
+        mask = masks.at(frame)
+        if mask is not None:
+            row["mask"] = _png(mask)
+        finds.append(Find(position, Face(Box(0, 0, width, height), 1.0), row))
+    return finds, [masks.broken] if masks.broken else []
+
+
+def _bytes(image: np.ndarray, path: Path | None, recipe: PrepareRecipe) -> bytes:
+    """The file as it is where every reader sees in it what we saw, else the picture encoded anew."""
+    if path is not None and path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+        data = path.read_bytes()
+        plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        # Turned, transparent or 16 bits deep pictures differ by far more than two decoders of JPEG do.
+        if plain is not None and plain.shape == image.shape:
+            off = np.abs(plain[..., ::-1].astype(np.int16) - image).mean()
+            if off < 1:
+                return data
+    return encode(image, recipe.format)
+
+
+def encode(image: np.ndarray, format: str) -> bytes:
+    """RGB uint8 (H, W, 3) as JPEG of quality 95 or as PNG."""
+    if format == "png":
+        return _png(image[..., ::-1])
+    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
+
+
+def sharpness(crop: np.ndarray) -> float:
+    """Variance of the Laplacian of the grey levels (Pech-Pacheco et al., ICPR 2000): near 0 if blurred."""
+    return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+
+
+def _png(image: np.ndarray) -> bytes:
+    return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+
+
+def _share(mask: np.ndarray, box: Box) -> float:
+    """The part of what a mask covers that lies in a box, in [0, 1]."""
+    left, top = max(0, round(box.x)), max(0, round(box.y))
+    inside = mask[top : max(top, round(box.y + box.height)), left : max(left, round(box.x + box.width))]
+    whole = float(mask.sum(dtype=np.int64))
+    return float(inside.sum(dtype=np.int64)) / whole if whole else 0.0

@@ -1,0 +1,87 @@
+"""Whose face of a clip goes into the table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from unmask.faces.face import Face
+
+# A track counts from these shares of the frames, and of the longest track, on; a face finder now and then takes a fold
+# in a curtain for a face.
+_SHARE, _OF_LONGEST = 0.08, 0.25
+# A person in the foreground is seen at least in this share of the frames of who is seen most.
+_MAIN = 0.5
+# Of two people the less manipulated one counts as manipulated from this share of the other's part of the masks on.
+_MANIPULATED = 0.25
+
+
+@dataclass
+class Find:
+    """A face in a frame.
+
+    Attributes:
+        position: of the frame among those taken.
+        face: where it is.
+        row: what the table says about it; empty if it is left out.
+        dropped: why it is left out; empty if it is not.
+        manipulated: part of the frame's mask, in [0, 1], that lies in its box; 0 without a mask.
+    """
+
+    position: int
+    face: Face
+    row: dict[str, Any] = field(default_factory=dict)
+    dropped: str = ""
+    manipulated: float = 0.0
+
+
+def choose_people(
+    tracks: Sequence[Sequence[Find]], frames: int, people: Literal["main", "all"]
+) -> tuple[list[list[Find]], Counter[str]]:
+    """Choose among the people of a clip.
+
+    Args:
+        tracks: the faces of one person each; longest first.
+        frames: how many frames were looked at.
+        people: as in :class:`~unmask.data.prepare.recipe.PrepareRecipe`.
+
+    Returns:
+        The tracks of those who are taken, the foremost first, and how many faces were left out for which reason.
+    """
+    left: Counter[str] = Counter()
+    longest = max((len(track) for track in tracks), default=0)
+    needed = max(min(2, frames), math.ceil(_SHARE * frames), math.ceil(_OF_LONGEST * longest))
+    usable = []
+    for track in tracks:
+        kept = [find for find in track if not find.dropped]
+        left.update(find.dropped for find in track if find.dropped)
+        if kept and len(track) >= needed:
+            usable.append(list(track))
+        elif kept:
+            left["seen too briefly"] += len(kept)
+    masked = {id(track): sum(find.manipulated for find in track) for track in usable}
+    most = max(masked.values(), default=0.0)
+    reason = "another person"
+    if most > 0:
+        usable.sort(key=lambda track: -masked[id(track)])
+        taken = [track for track in usable if masked[id(track)] >= _MANIPULATED * most]
+        if people == "all":
+            reason = "not manipulated"
+    else:
+        longest = max(map(len, usable), default=0)
+        usable.sort(key=lambda track: (len(track) < _MAIN * longest, -_size(track)))
+        taken = usable
+    if people == "main":
+        taken = taken[:1]
+    for track in usable[len(taken) :]:
+        left[reason] += sum(not find.dropped for find in track)
+    return [[find for find in track if not find.dropped] for track in taken], left
+
+
+def _size(track: Sequence[Find]) -> float:
+    return float(np.median([find.face.box.area for find in track]))

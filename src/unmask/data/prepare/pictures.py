@@ -1,0 +1,144 @@
+"""Frames and masks of a clip, wherever they lie: in a video, or as pictures that somebody extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from unmask.data.layouts.index import Clip
+from unmask.data.prepare.recipe import PrepareRecipe
+from unmask.errors import UnmaskError
+from unmask.faces.media import Frame, MediaStream, read_media
+
+# A mask of a video belongs to the frame of its own number, give or take what re-encoding may shift.
+_NEAR = 2
+# Codecs leave shadows of this grey level on black.
+_BLACK = 24
+
+
+class Pictures:
+    """The frames of a clip that the recipe takes, in order of time, one held at a time.
+
+    Attributes:
+        broken: what could not be read while the rest could.
+        path: the picture file that the frame just given is; None for a frame of a video.
+
+    Raises:
+        UnmaskError: on iterating: nothing of the clip can be read.
+    """
+
+    def __init__(self, clip: Clip, recipe: PrepareRecipe) -> None:
+        self.broken: list[str] = []
+        self.path: Path | None = None
+        self._clip, self._recipe = clip, recipe
+        self._stream: MediaStream | None = None
+
+    @property
+    def complete(self) -> bool:
+        """False if a damaged video gave too few frames: iterating again gives others in their place."""
+        return self._stream is None or self._stream.complete
+
+    def __iter__(self) -> Iterator[Frame]:
+        """``index`` is the place of the frame in the video it came from."""
+        clip = self._clip
+        if len(clip.paths) == 1:
+            self._stream = self._stream or _stream(clip.paths[0], self._recipe)
+            image = self._stream.kind == "image"
+            self.path = clip.paths[0] if image else None
+            first = clip.frames[0] if image and clip.frames else 0
+            for frame in self._stream:
+                yield replace(frame, index=first + frame.index)
+            return
+        last = None
+        for place in chosen(len(clip.paths), self._recipe):
+            path = clip.paths[place]
+            try:
+                picture = read_media(path, 1).frames[0]
+            except UnmaskError as error:
+                last = error
+                self.broken.append(str(error))
+                continue
+            self.path = path
+            yield replace(picture, index=clip.frames[place] if clip.frames else place)
+        if self.path is None:
+            raise last or UnmaskError(clip.key, "has no frame")
+
+
+def chosen(count: int, recipe: PrepareRecipe) -> list[int]:
+    """Which of so many extracted frames are taken: the middles of equal shares."""
+    if recipe.rate is not None or recipe.frames >= count:
+        return list(range(count))
+    return [int((share + 0.5) * count / recipe.frames) for share in range(recipe.frames)]
+
+
+class Masks:
+    """What was manipulated in each frame of a clip.
+
+    Attributes:
+        broken: why there are no masks although the data set has some; empty if all is well.
+    """
+
+    def __init__(self, clip: Clip, recipe: PrepareRecipe) -> None:
+        self.broken = ""
+        self._at: Callable[[int], np.ndarray | None] = lambda index: None
+        if len(clip.masks) == 1 and len(clip.paths) == 1:
+            try:
+                self._at = _Nearest(iter(_stream(clip.masks[0], recipe))).at
+            except UnmaskError as error:
+                self.broken = str(error)
+        elif clip.masks and len(clip.masks) == len(clip.paths):
+            numbers = clip.frames or range(len(clip.paths))
+            by_number: dict[int, Path] = dict(zip(numbers, clip.masks, strict=True))
+            self._at = lambda index: read_media(by_number[index], 1).frames[0].image if index in by_number else None
+
+    def at(self, frame: Frame) -> np.ndarray | None:
+        """The mask of a frame, to be asked for in order of time: uint8 (H, W) of the frame's size, 0 where nothing was
+        replaced, 255 where all was; None if there is none."""
+        import cv2
+
+        if self.broken:
+            return None
+        try:
+            image = self._at(frame.index)
+        except UnmaskError as error:
+            self.broken = str(error)
+            return None
+        if image is None:
+            return None
+        if image.shape[:2] != frame.image.shape[:2]:
+            image = cv2.resize(image, frame.image.shape[1::-1], interpolation=cv2.INTER_AREA)
+        return grey_mask(image)
+
+
+def grey_mask(image: np.ndarray) -> np.ndarray:
+    """A mask as data sets draw it, (H, W, 3), as grey levels (H, W).
+
+    Grey masks say how much was replaced. Coloured ones, such as FaceForensics++ has of Face2Face and NeuralTextures,
+    code something else in their colours: whatever is not black was replaced.
+    """
+    high, low = image.max(axis=2), image.min(axis=2)
+    grey = np.where(high < _BLACK, 0, high)
+    coloured = int((high - low).max()) > 2 * _BLACK
+    return np.where(grey > 0, 255, 0).astype(np.uint8) if coloured else grey.astype(np.uint8)
+
+
+class _Nearest:
+    """Frames of a stream by their number, asked for in rising order."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self._now = next(frames, None)
+        self._next = next(frames, None)
+
+    def at(self, index: int) -> np.ndarray | None:
+        while self._now and self._next and abs(self._next.index - index) <= abs(self._now.index - index):
+            self._now, self._next = self._next, next(self._frames, None)
+        return self._now.image if self._now and abs(self._now.index - index) <= _NEAR else None
+
+
+def _stream(path: Path, recipe: PrepareRecipe) -> MediaStream:
+    # One thread each: there is a process for every core.
+    return MediaStream(path, recipe.frames, recipe.rate, threads=1, hwaccel=recipe.hwaccel)

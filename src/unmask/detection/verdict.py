@@ -1,0 +1,116 @@
+"""From scores to a verdict: what counts, what a score stands for, and when nobody should rely on it.
+
+A clip is fake if one person in it is, so every track gets a verdict and the gravest one decides. Only tracks that
+are large and stable enough take part, because a face finder now and then takes a fold in a curtain for a face,
+and such a find must not decide. A track counts if
+
+- the longer side of its box is at least :data:`MIN_SIDE` pixels (median over the track), and, in a video,
+- it holds at least two faces, a share :data:`MIN_SHARE` of the analysed frames, and a share
+  :data:`MIN_OF_LONGEST` of the longest track that is large enough.
+
+In an image every face is a track of its own and only the size counts. If no track counts, the answer is
+``no face``; the tracks are listed all the same, each with the reason why it was left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from unmask.detection.result import FaceQuality, FaceScore, ScoredTrack, Verdict
+
+if TYPE_CHECKING:
+    from unmask.detector import QualityLimits
+
+#: Smallest face that may decide, in pixels of the longer side of its box.
+MIN_SIDE = 40.0
+#: Smallest share of the analysed frames that a track of a video must cover.
+MIN_SHARE = 0.08
+#: Smallest length of a track as a share of the longest track that is large enough.
+MIN_OF_LONGEST = 0.25
+#: Fewest frames in a row, and least share of a track, that are worth a word when they score fake by themselves.
+_RUN, _RUN_SHARE = 3, 0.1
+
+_GRAVITY = {"fake": 0, "uncertain": 1, "real": 2}
+
+
+def verdict_of(score: float | None, threshold: float, uncertain: tuple[float, float] | None = None) -> Verdict:
+    """The verdict a score stands for: inside the band ``uncertain``, else ``fake`` from the threshold on."""
+    if score is None:
+        return "no face"
+    if uncertain is not None and uncertain[0] <= score <= uncertain[1]:
+        return "uncertain"
+    return "fake" if score >= threshold else "real"
+
+
+def untested(quality: FaceQuality, tested: QualityLimits | None) -> tuple[str, ...]:
+    """In what a face is worse than those that the detector was tested on, in plain words; empty if in nothing."""
+    if tested is None:
+        return ()
+    found = []
+    if tested.face_side is not None and quality.side < tested.face_side:
+        found.append(f"too small: {quality.side:.0f} px, tested from {tested.face_side:.0f} px on")
+    if tested.sharpness is not None and quality.sharpness < tested.sharpness:
+        found.append(
+            f"too blurred or enlarged: sharpness {quality.sharpness:.2f}, tested from {tested.sharpness:.2f} on"
+        )
+    if tested.blockiness is not None and quality.blockiness is not None and quality.blockiness > tested.blockiness:
+        found.append(
+            f"too strongly compressed: blocks stand out {quality.blockiness:.1f} times,"
+            f" tested up to {tested.blockiness:.1f}"
+        )
+    return tuple(found)
+
+
+def judge(
+    track: ScoredTrack, threshold: float, uncertain: tuple[float, float] | None, tested: QualityLimits | None
+) -> ScoredTrack:
+    """The track with its own verdict: what its score stands for, and ``uncertain`` where it was never tested."""
+    poor = () if track.quality is None else untested(track.quality, tested)
+    verdict: Verdict = "uncertain" if poor else verdict_of(track.score, threshold, uncertain)
+    notes = tuple(f"the face is {reason}; its score cannot be relied on" for reason in poor)
+    if verdict != "fake" and (run := _longest_run(track.faces, threshold)):
+        first, last = run[0].time, run[-1].time
+        notes += (f"every face from {first:.1f} s to {last:.1f} s scores as fake, though the whole does not",)
+    return replace(track, verdict=verdict, warnings=notes)
+
+
+def _longest_run(faces: Sequence[FaceScore], threshold: float) -> list[FaceScore]:
+    """The longest run of faces at or above the threshold, if it is long enough to be no accident."""
+    best: list[FaceScore] = []
+    run: list[FaceScore] = []
+    for face in faces:
+        run = [*run, face] if face.score >= threshold else []
+        best = max(best, run, key=len)
+    return best if len(best) >= max(_RUN, _RUN_SHARE * len(faces)) else []
+
+
+def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], frames: int) -> list[ScoredTrack]:
+    """Say of each track whether it counts, and put the deciding one first.
+
+    Args:
+        tracks: scored tracks in any order, with verdicts or without.
+        kind: in an image only the size of a face counts.
+        frames: how many frames were analysed.
+
+    Returns:
+        The same tracks: those that count, fake before uncertain before real and then by falling score; behind them
+        the others, each with its reason and without a verdict.
+    """
+    sides = [float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks]
+    longest = max((len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0)
+    needed = max(min(2, frames), math.ceil(MIN_SHARE * frames), math.ceil(MIN_OF_LONGEST * longest))
+    result = []
+    for track, side in zip(tracks, sides, strict=True):
+        reason = None
+        if side < MIN_SIDE:
+            reason = f"too small: {side:.0f} px, {MIN_SIDE:.0f} px are needed"
+        elif kind == "video" and len(track.faces) < needed:
+            reason = f"too short: seen in {len(track.faces)} of {frames} frames, {needed} are needed"
+        verdict = track.verdict if reason is None else None
+        result.append(replace(track, counted=reason is None, reason=reason, verdict=verdict))
+    return sorted(result, key=lambda track: (not track.counted, _GRAVITY.get(track.verdict or "fake", 3), -track.score))

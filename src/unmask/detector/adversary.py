@@ -1,0 +1,168 @@
+"""The adversary beside a finished detector: ``adversary.safetensors`` and an entry in the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch.nn import functional as F
+
+from unmask.detector.file import CARD, _locate
+from unmask.errors import UnmaskError
+from unmask.game import pixelwise_gaussian_blur
+from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
+from unmask.writing import replacing, write_text
+
+if TYPE_CHECKING:
+    from unmask.data.table import FaceTable
+    from unmask.detector import Card, Scorer
+
+ADVERSARY = "adversary.safetensors"
+
+
+def save_adversary(
+    folder: str | os.PathLike[str],
+    card: Card,
+    adversary: GeneratorBlur,
+    name: str,
+    options: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> Card:
+    """Put an adversary into a detector's folder; its weights are kept as float16.
+
+    Args:
+        folder: of the detector, as ``save_detector`` wrote it.
+        card: of that detector.
+        adversary: the generator.
+        name, options: what :func:`unmask.game.adversaries.build_adversary` makes it from.
+        origin: how it learned; goes into the card beside the name.
+
+    Returns:
+        The card as it is now in the folder, with its ``adversary`` entry.
+
+    Raises:
+        UnmaskError: the folder cannot be written.
+    """
+    target = Path(folder)
+    state = {key: t.half() if t.is_floating_point() else t for key, t in adversary.state_dict().items()}
+    data = safetensors.torch.save({key: t.detach().cpu().contiguous() for key, t in state.items()})
+    entry = {"name": name, "options": dict(options), "sha256": hashlib.sha256(data).hexdigest(), **origin}
+    finished = replace(card, adversary=entry)
+    try:
+        with replacing(target / ADVERSARY) as file:
+            file.write(data)
+    except OSError as error:
+        raise UnmaskError(target / ADVERSARY, f"cannot be written: {error.strerror or error}") from error
+    write_text(target / CARD, json.dumps(finished.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return finished
+
+
+def read_adversary(name_or_path: str | os.PathLike[str], card: Card) -> GeneratorBlur | None:
+    """The adversary of a detector, in eval mode, frozen; None if its card names none.
+
+    Raises:
+        UnmaskError: the card names one, but its file is missing, damaged, another one, or does not fit.
+    """
+    if card.adversary is None:
+        return None
+    path = _locate(name_or_path) / ADVERSARY
+    try:
+        data = path.read_bytes()
+        state = safetensors.torch.load(data)
+    except OSError as error:
+        raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UnmaskError(path, f"is truncated or no safetensors file ({error})") from error
+    if card.adversary.get("sha256") != hashlib.sha256(data).hexdigest():
+        raise UnmaskError(path, f"is not the file that {CARD} was written for (its SHA-256 differs)")
+    adversary = build_adversary(card.adversary["name"], dict(card.adversary.get("options", {})))
+    if not isinstance(adversary, GeneratorBlur):
+        raise UnmaskError(path, f"{card.adversary['name']!r} is no generator of blur: it has no map to show")
+    try:
+        adversary.load_state_dict(state)
+    except RuntimeError as error:
+        raise UnmaskError(path, f"does not fit the card's adversary ({error})") from error
+    return adversary.float().eval().requires_grad_(False)
+
+
+def fit_adversary(
+    scorer: Scorer,
+    table: FaceTable,
+    *,
+    steps: int = 150,
+    batch_size: int = 16,
+    lr: float = 2e-3,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[GeneratorBlur, dict[str, float]]:
+    """Let a new blur generator play against a finished detector, which does not move: only the attack learns.
+
+    Each step takes as many reals as fakes at random, ascends the detector's cross entropy on the blurred images,
+    and pays the game's barrier for sigma close to a bound: otherwise the strongest blur everywhere would do.
+
+    Args:
+        scorer: the detector, a torch one.
+        table: validation rows.
+        steps, batch_size, lr, seed: of the fit, by Adam.
+        options: of :class:`~unmask.game.adversaries.GeneratorBlur`; one generator a class if none are given.
+        progress: called with steps done and steps in all.
+
+    Returns:
+        The generator in eval mode, and mean cross entropies over the last quarter of the steps: ``loss_before`` of the
+        images as they are, ``loss_after`` of the blurred ones, and ``loss_control`` under the map of another
+        image of the class, a blur of equal strength. A map means something if only its own image suffers.
+
+    Raises:
+        UnmaskError: a class is missing, or an option is unknown.
+    """
+    if steps < 1:
+        raise UnmaskError("adversary", f"needs at least one step, got {steps}")
+    fakes, reals = np.flatnonzero(table.fake), np.flatnonzero(~table.fake)
+    if not len(fakes) or not len(reals):
+        raise UnmaskError("adversary", "the table needs both reals and fakes to play on")
+    rng = np.random.default_rng(seed)
+    half, losses = max(1, batch_size // 2), []
+    with torch.random.fork_rng(devices=[]), attacked(scorer.model):
+        torch.manual_seed(seed)
+        adversary = build_adversary("blur-generator", dict(options or {}))
+        assert isinstance(adversary, GeneratorBlur)
+        adversary.to(scorer.device).train()
+        optimiser = torch.optim.Adam(adversary.parameters(), lr, (0.5, 0.99))
+        for step in range(steps):
+            rows = np.concatenate([rng.choice(reals, half), rng.choice(fakes, half)])
+            images = scorer.prepare([table.image(int(row)) for row in rows])
+            labels = torch.arange(2, device=scorer.device).repeat_interleave(half)
+            attack = adversary(images, labels, scorer.model)
+            assert attack.map is not None
+            after = _loss(scorer.model(attack.images), labels)
+            optimiser.zero_grad()
+            (adversary.barrier(attack.map) - after).backward()
+            optimiser.step()
+            if step >= steps - max(1, steps // 4):
+                with torch.no_grad():
+                    other = attack.map.unflatten(0, (2, half)).roll(1, dims=1).flatten(0, 1).contiguous()
+                    control = pixelwise_gaussian_blur(images, other, adversary.kernel_size)
+                    before, swapped = (_loss(scorer.model(each), labels).item() for each in (images, control))
+                    losses.append((before, after.item(), swapped))
+            if progress is not None:
+                progress(step + 1, steps)
+    names = ("loss_before", "loss_after", "loss_control")
+    told = {name: round(float(value), 4) for name, value in zip(names, np.mean(losses, axis=0), strict=True)}
+    return adversary.eval().requires_grad_(False), told
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of real against fake, the manipulations folded into one; a scalar."""
+    from unmask.game.classifier import log_odds
+
+    return F.binary_cross_entropy_with_logits(log_odds(logits.float()), labels.float())

@@ -1,0 +1,177 @@
+"""Fit anew all that turns a finished detector's log-odds into verdicts; its weights stay as they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from unmask.errors import UnmaskError
+from unmask.evaluation.calibration import choose_threshold, choose_uncertain, fit_calibration
+from unmask.evaluation.metrics import measure
+from unmask.evaluation.tested import measure_tested
+
+if TYPE_CHECKING:
+    from unmask.data.table import FaceTable
+    from unmask.detector import Calibration, Card, Scorer
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What is fitted to validation rows: calibration, threshold, band, and the rules of the last two in words."""
+
+    calibration: Calibration
+    threshold: float
+    threshold_rule: str
+    uncertain: tuple[float, float] | None
+    uncertain_rule: str
+
+
+def fit_verdicts(
+    log_odds: npt.ArrayLike,
+    fake: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+    false_positive_rate: float = 0.05,
+    false_negative_rate: float = 0.1,
+) -> Verdicts:
+    """Calibration, threshold and uncertain band of validation rows: what a card takes.
+
+    Args:
+        log_odds, fake, groups: as :func:`~unmask.evaluation.calibration.fit_calibration`.
+        false_positive_rate: as :func:`~unmask.evaluation.calibration.choose_threshold`.
+        false_negative_rate: as :func:`~unmask.evaluation.calibration.choose_uncertain`.
+
+    Raises:
+        UnmaskError: a class is missing, the log-odds do not rise from reals to fakes, or a rate is out of range.
+    """
+    return with_calibration(
+        fit_calibration(log_odds, fake, groups), log_odds, fake, false_positive_rate, false_negative_rate
+    )
+
+
+def with_calibration(
+    calibration: Calibration,
+    log_odds: npt.ArrayLike,
+    fake: npt.ArrayLike,
+    false_positive_rate: float = 0.05,
+    false_negative_rate: float = 0.1,
+) -> Verdicts:
+    """:func:`fit_verdicts` with a calibration that is there already."""
+    from unmask.detector import calibrated
+
+    scores = calibrated(log_odds, calibration)
+    threshold, rule = choose_threshold(scores, fake, false_positive_rate)
+    band, band_rule = choose_uncertain(scores, fake, threshold, false_negative_rate)
+    return Verdicts(calibration, threshold, rule, band, band_rule)
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """A detector's card before and after.
+
+    Attributes:
+        before, after: the cards.
+        held_out: calibration error and log loss on the half of the rows that the fit did not see: ``ece_before``,
+            ``ece_after``, ``log_loss_before``, ``log_loss_after``, ``rows``.
+    """
+
+    before: Card
+    after: Card
+    held_out: dict[str, float]
+
+
+def recalibrate(
+    scorer: Scorer,
+    table: FaceTable,
+    *,
+    false_positive_rate: float = 0.05,
+    false_negative_rate: float = 0.1,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recalibration:
+    """Fit calibration, threshold, uncertain band and tested ranges of a finished detector to validation rows.
+
+    The figures come from a fit to one half of the components, measured on the other; the card from all rows.
+
+    Args:
+        scorer: the detector.
+        table: validation rows, crops by its recipe; rows that cannot be decoded are left out.
+        false_positive_rate, false_negative_rate: as :func:`fit_verdicts`.
+        seed: of the halves.
+        progress: called with rows scored and rows in all.
+
+    Raises:
+        UnmaskError: as :func:`fit_verdicts`.
+    """
+    log_odds = _log_odds(scorer, table, progress)
+    known = np.isfinite(log_odds)
+    odds, fake, component = log_odds[known], table.fake[known], table.component[known].astype(str)
+    names = np.unique(component)
+    chosen = np.random.default_rng(seed).permutation(len(names))[: len(names) // 2]
+    half = np.isin(component, names[chosen])
+    try:
+        fitted = fit_calibration(odds[half], fake[half], component[half])
+        held_out = _compare(scorer.card, fitted, odds[~half], fake[~half])
+    except UnmaskError:  # too few to hold any out, which the whole may still be enough for
+        held_out = {}
+    found = fit_verdicts(odds, fake, component, false_positive_rate, false_negative_rate)
+    after = replace(scorer.card, **vars(found), tested=measure_tested(table))
+    return Recalibration(scorer.card, after, held_out)
+
+
+def write_card(source: Path, folder: Path, card: Card) -> None:
+    """Put a card beside a copy of the files of a detector's folder, or into that folder itself.
+
+    Raises:
+        UnmaskError: the folder cannot be written.
+    """
+    from unmask.detector.file import CARD
+    from unmask.writing import write_text
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder.resolve() != source.resolve():
+            for file in sorted(source.glob("*.safetensors")):
+                shutil.copyfile(file, folder / file.name)
+    except OSError as error:
+        raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
+    write_text(folder / CARD, json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _log_odds(scorer: Any, table: FaceTable, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.float64]:
+    """Raw log-odds of every row, NaN where the image cannot be decoded."""
+    found = np.full(len(table), np.nan)
+    for start in range(0, len(table), _CHUNK):
+        rows, crops = [], []
+        for row in range(start, min(start + _CHUNK, len(table))):
+            try:
+                crops.append(table.image(row))
+            except UnmaskError:
+                continue
+            rows.append(row)
+        if crops:
+            found[rows] = scorer.log_odds(crops)
+        if progress is not None:
+            progress(min(start + _CHUNK, len(table)), len(table))
+    return found
+
+
+def _compare(
+    card: Card, fitted: Calibration, log_odds: npt.NDArray[np.float64], fake: npt.NDArray[np.bool_]
+) -> dict[str, float]:
+    from unmask.detector import calibrated
+
+    found: dict[str, float] = {"rows": len(fake)}
+    for name, calibration in (("before", card.calibration), ("after", fitted)):
+        scores = calibrated(log_odds, calibration)
+        loss = -np.log(np.clip(np.where(fake, scores, 1 - scores), 1e-12, 1)).mean()
+        found |= {f"ece_{name}": measure(fake, scores)["ece"] or 0.0, f"log_loss_{name}": float(loss)}
+    return found

@@ -1,0 +1,187 @@
+"""A folder of Parquet parts: work on very many items that may be stopped at any moment and shared out over machines.
+
+A part appears under its name when it is complete (``part-SHARD-NUMBER.parquet``). It holds the rows of the items done
+since the last one and, in its footer, what those items are and a note on each: an item of many rows, of one or of none
+is done when its part is there, and not before. One file, one rename: rows and record of them cannot come apart, so a
+killed run repeats at most the items of the part it was at, and no row is lost or there twice. Files that are no parts
+have names that start with a dot or underscore, so that the folder is a Parquet data set to everybody else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unmask.errors import UnmaskError
+from unmask.writing import replacing
+
+_FOOTER = b"unmask.parts"
+_GROUP = 256  # rows
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``index``-th of ``count`` shares of the items, by a hash of their keys: the same on every machine."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"a shard is i/n with 0 <= i < n, got {self.index}/{self.count}")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """``i/n``; ``ValueError`` for anything else."""
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal()):
+            raise ValueError(f"a shard is i/n with 0 <= i < n, got {text!r}")
+        return cls(int(index), int(count))
+
+    def holds(self, key: str) -> bool:
+        """Whether an item is this shard's."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+
+class Parts:
+    """The parts that one run adds to a folder; a context manager, which holds the shard for this process alone.
+
+    On leaving, whatever was added is written, also when the block failed: what is done is done.
+
+    Args:
+        folder: made if it is not there.
+        schema: of the rows.
+        shard: whose parts these are.
+        items, seconds, size: a part is written after so many items, so many seconds, or when its rows hold so many
+            bytes of binary values, whichever comes first.
+
+    Raises:
+        UnmaskError: the folder cannot be written, or another run is at this shard or at shards of another count.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        schema: pa.Schema,
+        shard: Shard | None = None,
+        *,
+        items: int = 512,
+        seconds: float = 60.0,
+        size: int = 64 << 20,
+    ) -> None:
+        self.folder, self.schema, self.shard = Path(folder), schema, shard or Shard()
+        self._limits = items, seconds, size
+        self._rows: list[Mapping[str, Any]] = []
+        self._notes: dict[str, Any] = {}
+        self._size, self._since = 0, time.monotonic()
+        self._locks = ExitStack()
+
+    def __enter__(self) -> Parts:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _lock(self.folder, self.shard, self._locks)
+            for left in self.folder.glob(f".part-{self.shard}-*"):  # half a part, of a run that was killed
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            self._locks.close()
+            raise UnmaskError(self.folder, f"cannot be written: {error.strerror or error}") from error
+        numbers = (int(path.stem.rsplit("-", 1)[1]) for path in self.folder.glob(f"part-{self.shard}-*.parquet"))
+        self._next = max(numbers, default=-1) + 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.write()
+        finally:
+            self._locks.close()
+
+    def add(self, key: str, rows: Sequence[Mapping[str, Any]], note: Any = None) -> None:
+        """An item is done: its rows, and a note on it that JSON can hold."""
+        self._rows += rows
+        self._notes[key] = note
+        self._size += sum(len(value) for row in rows for value in row.values() if isinstance(value, bytes))
+        items, seconds, size = self._limits
+        if len(self._notes) >= items or self._size >= size or time.monotonic() - self._since > seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added since the last part; if that fails, it counts as never added."""
+        rows, notes = self._rows, self._notes
+        self._rows, self._notes, self._size, self._since = [], {}, 0, time.monotonic()
+        if not notes:
+            return
+        path = self.folder / f"part-{self.shard}-{self._next:06d}.parquet"
+        try:
+            with (
+                replacing(path) as file,
+                pq.ParquetWriter(file, self.schema, compression="zstd", write_statistics=False) as writer,
+            ):
+                for start in range(0, len(rows), _GROUP):
+                    writer.write_table(pa.Table.from_pylist(rows[start : start + _GROUP], self.schema))
+                writer.add_key_value_metadata({_FOOTER: json.dumps({"time": time.time(), "items": notes})})
+        except OSError as error:
+            raise UnmaskError(path, f"cannot be written: {error.strerror or error}") from error
+        self._next += 1
+
+
+def read_notes(folder: str | Path) -> dict[str, Any]:
+    """Every item that is done in a folder, with its note, the latest where there are several. Reads footers only."""
+    found = []
+    for path in _parts(folder):
+        try:
+            said = json.loads((pq.read_metadata(path).metadata or {})[_FOOTER])
+            found.append((said["time"], said["items"]))
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise UnmaskError(path, f"not a part written by unmask ({error})") from error
+    return {key: note for _, items in sorted(found, key=lambda each: each[0]) for key, note in items.items()}
+
+
+def read_tables(folder: str | Path, columns: Iterable[str]) -> Iterator[pa.Table]:
+    """The rows of a folder, part by part."""
+    for path in _parts(folder):
+        try:
+            yield pq.read_table(path, columns=list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise UnmaskError(path, f"not a readable part ({error})") from error
+
+
+def _parts(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).glob("part-*.parquet"))
+
+
+def _lock(folder: Path, shard: Shard, locks: ExitStack) -> None:
+    """Hold a shard; the system lets go when the process ends, however it ends. ``UnmaskError`` if somebody is at it."""
+
+    def take(path: Path, keep: bool) -> None:
+        file: IO[str] = path.open("w")
+        if keep:
+            locks.enter_context(file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            locks.close()
+            where = path.name.removeprefix(".lock-").replace("-of-", "/")
+            raise UnmaskError(folder, f"another run is at shard {where} here") from None
+        finally:
+            if not keep:
+                file.close()
+
+    take(folder / f".lock-{shard}", keep=True)
+    # Shares of another count overlap with this one. Each side takes its own first, so never both go on.
+    for path in folder.glob(".lock-*"):
+        if not path.name.endswith(f"-of-{shard.count}"):
+            take(path, keep=False)

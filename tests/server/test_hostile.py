@@ -1,0 +1,266 @@
+"""Uploads that mean harm, clients that misbehave, and deaths at the worst moment."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.clips import write_video
+from tests.server.serving import Serving
+from unmask.server.store import Store
+
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Serving]) -> Serving:
+    return serve(max_bytes=4 * MB, max_duration=3, queue=8, idle=1.0, memory=400 * MB)
+
+
+def _png_header(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in (head, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _hostile(name: str, folder: Path, clip: Path) -> Path:
+    path = folder / f"private {name}"
+    if name == "png":
+        path.write_bytes(_png_header(100_000, 100_000))
+    elif name == "truncated.mp4":
+        path.write_bytes(clip.read_bytes()[: clip.stat().st_size // 3])
+    elif name == "notes.txt":
+        path.write_bytes(b"dear diary\n" * 100)
+    elif name == "memory.png":  # within the pixels that are allowed, but not within the memory
+        Image.new("1", (9900, 9900)).save(path, "PNG")
+    elif name == "long.mp4":
+        write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 4, rate=1)
+    elif name == "list.mp4":
+        path.write_text("#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n")
+    elif name == "link.mp4":
+        path.write_text("ffconcat version 1.0\nfile /etc/passwd\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("png", "more than the 100 megapixels allowed"),
+        ("truncated.mp4", "the video is damaged or cut off"),
+        ("notes.txt", "is not an image or video"),
+        ("memory.png", "memory"),
+        ("long.mp4", "lasts 4 s, more than the 3 s allowed"),
+        ("list.mp4", "is not an image or video"),
+        ("link.mp4", "is not an image or video"),
+    ],
+)
+def test_a_hostile_file_costs_itself(
+    server: Serving, tmp_path: Path, clip: Path, photo: Path, name: str, reason: str
+) -> None:
+    answer = server.send(_hostile(name, tmp_path, clip))
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert reason in answer.json()["detail"]
+    assert str(server.folder) not in answer.text
+    assert server.client.get(f"/jobs/{answer.json()['job']}").json()["error"] == answer.json()["detail"]
+    assert server.send(photo).status_code == 200
+    assert server.uploads == []
+    assert "private" not in server.log
+
+
+def test_a_body_that_is_too_large_is_not_stored(server: Serving) -> None:
+    announced = server.client.post("/detect", files={"file": ("large.mp4", bytes(6 * MB))})
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
+        while sent < 200:
+            sent += 1
+            yield bytes(MB)
+
+    try:
+        chunked = server.client.post(
+            "/detect", content=endless(), headers={"Content-Type": "multipart/form-data; boundary=x"}
+        )
+        assert chunked.status_code == 413
+    except httpx.WriteError:  # the connection was closed while it was still sending
+        pass
+    assert (announced.status_code, announced.json()["detail"]) == (413, "the file has more than the 4 MB allowed")
+    assert sent < 100
+    assert server.uploads == []
+
+
+def test_a_full_disk_is_said_and_survived(server: Serving, photo: Path) -> None:
+    def leave(room: int) -> None:
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
+    empty_log = server.send(photo).json()["id"]
+    server.client.delete(f"/jobs/{empty_log}")
+    leave(40_000)
+    try:
+        upload = server.client.post("/detect", files={"file": ("a.jpg", bytes(MB))})
+        result = server.send(photo)  # fits, but what it gives does not
+    finally:
+        leave(resource.RLIM_INFINITY)
+    assert (upload.status_code, upload.json()["detail"]) == (507, "no space for the upload (File too large)")
+    assert (result.status_code, result.json()["detail"]) == (422, "no space for the result")
+    assert server.send(photo).status_code == 200
+    assert server.uploads == []
+
+
+def test_a_slow_upload_is_given_up(server: Serving) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(
+            b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"Content-Length: 100000\r\n\r\n"
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nabc'
+        )
+        answer = connection.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert server.uploads == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server: Serving) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"Content-Length: 3000000\r\n\r\n"
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + bytes(2 * MB)
+        )
+        _until(lambda: bool(server.uploads))
+    _until(lambda: not server.uploads)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if true():
+            return
+        time.sleep(0.05)
+    pytest.fail("it does not come about")
+
+
+_PART = b'--x\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\nabc\r\n'
+_FILE = _PART % (b"file", b'; filename="a"')
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{}", "application/json", 415),
+        (b"a=b", "multipart/form-data", 415),
+        (b"", "multipart/form-data; boundary=x", 400),
+        (b"SECRET", "multipart/form-data; boundary=x", 400),
+        (_FILE, "multipart/form-data; boundary=x", 400),
+        (_FILE + _FILE + b"--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (_PART % (b"file", b"") + b"--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (_PART % (b"other", b'; filename="a"') + b"--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (_FILE.replace(b"abc", b"") + b"--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (b"--x\r\n" + b"A: b\r\n" * 1000 + b"\r\nabc\r\n--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (b"--x\r\n\r\nabc\r\n--x--\r\n", "multipart/form-data; boundary=x", 400),
+    ],
+)
+def test_a_form_that_is_none(server: Serving, body: bytes, kind: str, status: int) -> None:
+    answer = server.client.post("/detect", content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert server.uploads == []
+    assert "SECRET" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (b"../../etc/passwd", "passwd"),
+        (b"a\x07\xe2\x80\xaeb.mp4", "ab.mp4"),
+        (b"C:\\x\\y.mp4", "y.mp4"),
+        (b"\xff.mp4", "\ufffd.mp4"),
+        (b"", "upload"),
+        (b"x" * 500 + b".mp4", "x" * 116 + ".mp4"),
+    ],
+)
+def test_a_name_is_made_harmless(server: Serving, name: bytes, kept: str) -> None:
+    body = _PART % (b"file", b'; filename="%s"' % name) + b"--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Prefer": "respond-async"}
+    answer = server.client.post("/detect", content=body, headers=headers)
+    assert answer.json()["name"] == kept
+
+
+def test_twenty_at_once(server: Serving, clip: Path) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: server.send(clip, {"frames": 32}), range(20)))
+    done = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(done) + len(refused) == 20, [answer.text for answer in answers]
+    assert len(done) >= 8
+    assert len({answer.json()["result"]["score"] for answer in done}) == 1
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert refused
+    assert server.uploads == []
+
+
+def test_a_worker_that_is_killed_costs_its_job(server: Serving, long_clip: Path, photo: Path) -> None:
+    assert server.send(photo).status_code == 200  # so that it is loaded again, after what the tests above have done
+    (worker,) = server.workers()
+    job = server.send_later(long_clip, 96)
+    server.wait(job, "running")
+    os.kill(worker, signal.SIGKILL)
+    found = server.wait(job)
+    assert (found["state"], found["error"]) == ("failed", "ended the process that read it (signal 9)")
+    assert server.send(photo).status_code == 200
+    assert server.workers() != [worker]
+
+
+def test_time_is_limited_and_results_go_when_they_said_they_would(
+    serve: Callable[..., Serving], long_clip: Path
+) -> None:
+    server = serve(timeout=0.3, keep=1.0)
+    answer = server.send(long_clip, {"frames": 96})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "took longer than 0.3 s")
+    _until(lambda: server.client.get(f"/jobs/{answer.json()['job']}").status_code == 404)
+    server.end()
+
+
+def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
+    server = serve(grace=0.1)
+    running, waiting = server.send_later(long_clip, 96), server.send_later(photo)
+    server.wait(running, "running")
+    workers = server.workers()
+    (server.folder / "uploads" / "orphan").touch()
+    assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    _until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+    assert len(server.uploads) == 3
+    server.start()
+    found = server.wait(running)
+    assert (found["error"], found["state"]) == (None, "done")
+    assert found["result"]["frames"] == 96
+    assert server.wait(waiting)["result"]["kind"] == "image"
+    assert server.uploads == []
+
+    # Told to stop, it lets go of who waits at once, and of what runs after a while.
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(server.send, long_clip, {"frames": 96})
+        _until(lambda: bool(server.uploads))
+        server.process.send_signal(signal.SIGTERM)
+        answer = asked.result()
+    assert answer.status_code == 202
+    assert server.end() == 0
+    store = Store(server.folder)
+    assert store.queued() == [answer.json()["id"]]
+    store.close()
+    assert "Traceback" not in server.log
+    assert "long.mp4" not in server.log
