@@ -7,12 +7,16 @@ TIP 31, 2022, arXiv 2103.13567): the adversary chooses the map sigma, the classi
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unmask.game import blur_reference
+
+#: Whether images on a GPU have fused kernels: Triton comes with torch for Linux, and is imported at the first call.
+HAS_TRITON = find_spec("triton") is not None
 
 Implementation = Literal["auto", "reference"]
 
@@ -51,6 +55,8 @@ def pixelwise_gaussian_blur(
     if implementation == "auto" and x.device.type == "cpu":
         if keeps_slope(x, sigma):
             return fused_with_slope(x, sigma, kernel_size)[0]
+        return fused(x, sigma, kernel_size)
+    if implementation == "auto" and x.device.type == "cuda" and HAS_TRITON and kernel_size // 2 < min(x.shape[2:]):
         return fused(x, sigma, kernel_size)
     return blur_reference.blur(x, sigma, kernel_size)
 
@@ -145,14 +151,35 @@ def _(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(x), torch.empty_like(x)
 
 
+@fused.register_kernel("cuda")
+def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur(x, sigma, kernel_size)
+
+
 @fused.register_fake
 def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
 
 
+@image_gradient.register_kernel("cuda")
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur_gradient_to_image(grad, x, sigma, kernel_size)
+
+
 @image_gradient.register_fake
 def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
+
+
+@sigma_gradient.register_kernel("cuda")
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
 
 
 @sigma_gradient.register_fake

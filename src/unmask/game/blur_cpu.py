@@ -113,9 +113,8 @@ def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int, *
 
 def flat_memory(x: Tensor) -> np.ndarray:
     """The memory from the first number of x to its last, as one flat array that shares it."""
-    if x.numel() == 0:
-        return x.detach().flatten().numpy()
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    extent = reach + 1 if x.numel() else 0
     flat = x.detach().as_strided((extent,), (1,))
     if x.dtype in (torch.bfloat16, torch.float16):
         flat = flat.view(torch.int16 if x.dtype == torch.bfloat16 else torch.uint16)
