@@ -23,10 +23,6 @@ import triton
 from torch import Tensor
 from triton import language as tl
 
-# As in the reference: up to this variance, in squared pixels, the weights of all neighbours are 0 even in float64.
-NO_BLUR = tl.constexpr(1e-4)
-HALF_LOG2_E = tl.constexpr(0.7213475204444817)
-
 #: Channels of a block; more are taken in turn.
 CHANNELS = 4
 CONFIGS = [
@@ -37,7 +33,7 @@ CONFIGS = [
 
 def tuned(kernel: Any) -> Any:
     """Choose the block size by measurement, once a width, number of channels and radius; the interpreter takes one."""
-    configs = [triton.Config({"BLOCK": 64})] if triton.knobs.runtime.interpret else CONFIGS
+    configs = [triton.Config({"BLOCK": 128})] if triton.knobs.runtime.interpret else CONFIGS
     return triton.autotune(configs, key=["width", "channels", "RADIUS"])(kernel)
 
 
@@ -50,10 +46,10 @@ def reflected(i, size):
 
 @triton.jit
 def precision_of(sigma):
-    """q such that exp2(-u^2 q) is a_u, and whether there is any blur at all; a NaN blurs, to NaN."""
+    """q such that exp2(-u^2 q) is a_u, and where there is no blur at all; a NaN blurs, to NaN."""
     variance = sigma * sigma
-    still = variance <= NO_BLUR
-    return HALF_LOG2_E / tl.where(still, 1.0, variance), still
+    still = variance <= 1e-4  # squared pixels: up to here a_1 is 0 even in float64
+    return 0.7213475204444817 / tl.where(still, 1.0, variance), still  # log2(e) / 2
 
 
 @triton.jit
@@ -134,7 +130,8 @@ def sigma_gradient_kernel(
     q, still = precision_of(spread)
     total, moment = axis_sums(q, still, RADIUS)
     mean = 2.0 * moment / total  # of u^2 + v^2 over the window
-    scale = tl.where(still, 0.0, 1.0 / (spread * spread * spread)) / (total * total)
+    cubed = tl.where(still, 1.0, spread * spread * spread)
+    scale = tl.where(still, 0.0, 1.0 / cubed) / (total * total)
     result = tl.zeros_like(q)
     for first in range(0, channels, CHANNELS):
         channel = first + tl.arange(0, CHANNELS)
