@@ -168,6 +168,9 @@ def main() -> None:
     parser.add_argument("--largest-unfused", type=int, default=7, metavar="K", help="for the slow implementations")
     parser.add_argument("--turns", type=int, default=5, help="how often the works take turns")
     parser.add_argument("--seconds", type=float, default=0.5, help="time of each work in each turn")
+    parser.add_argument(
+        "--brief", action="store_true", help="leave out other precisions and layouts, and the first call"
+    )
     parser.add_argument("--peak-memory", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_memory:
@@ -185,7 +188,7 @@ def main() -> None:
         names = [name for name in blurs if name == "fused" or k <= options.largest_unfused]
         timed({f"{name} k={k}": partial(forward_backward, blurs[name], x, sigma, grad, k) for name in names})
         ratios(report, names, k)
-    if "fused" in blurs:
+    if "fused" in blurs and not options.brief:
         timed(fused_variants(shape, device))
         report.figures["start_up_seconds"] = start_up(device)
     report.figures["peak_extra_memory_in_image_buffers"] = {

@@ -133,4 +133,8 @@ def test_offsets_beyond_31_bits_take_64() -> None:
 
 def test_empty_batch() -> None:
     x, sigma, grad = torch.zeros(0, 3, 5, 6), torch.zeros(0, 1, 5, 6), torch.zeros(0, 3, 5, 6)
-    assert [tuple(tensor.shape) for tensor in by_triton(x, sigma, grad, 3)] == [(0, 3, 5, 6), (0, 3, 5, 6), (0, 1, 5, 6)]
+    assert [tuple(tensor.shape) for tensor in by_triton(x, sigma, grad, 3)] == [
+        (0, 3, 5, 6),
+        (0, 3, 5, 6),
+        (0, 1, 5, 6),
+    ]

@@ -33,8 +33,10 @@ def pixelwise_gaussian_blur(
 
     Differentiable in x and sigma; a second derivative is computed by the reference. Works under
     ``torch.compile``. Computes in the precision of x, at least float32. On the CPU, fused kernels run on
-    ``torch.get_num_threads()`` threads, on any strides without a copy, and keep nothing but the inputs for the
-    backward pass; the first call compiles them (seconds, then cached on disk). Elsewhere, plain torch.
+    ``torch.get_num_threads()`` threads, on any strides without a copy; where only sigma wants a gradient they keep
+    the derivative, one image, for the backward pass, else nothing but the inputs. The first call compiles them
+    (seconds, then cached on disk). On a GPU, fused Triton kernels where Triton is installed and the window's radius
+    is below height and width; the first call of a size tunes them. Elsewhere, plain torch.
 
     Args:
         x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
@@ -204,7 +206,9 @@ def keep_slope(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(x, sigma, output[1])
 
 
-def derivative_by_slope(ctx: Any, grad: Tensor, _: Tensor | None) -> tuple[None, Tensor, None]:
+def derivative_by_slope(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[None, Tensor | None, None]:
+    if grad is None:
+        return None, None, None
     x, sigma, slope = ctx.saved_tensors
     if torch.is_grad_enabled():  # a second derivative may follow, and the slope is a constant to it
         return None, sigma_gradient(grad, x, sigma, ctx.kernel_size), None

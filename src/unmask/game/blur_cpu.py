@@ -1,7 +1,8 @@
 """The pixel-wise Gaussian blur on the CPU: tensors in, fused kernels over all threads, tensors out.
 
 The kernels are Numba's, because a wheel of pure Python then runs at the speed of C on every machine without a
-compiler. One of them serves every kernel size and memory layout, so that it is compiled once a dtype.
+compiler. One set serves every kernel size and memory layout, another the 3 x 3 window on rows without gaps: each is
+compiled once a dtype.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.game.blur_cpu_3x3 import blur_rows_3x3, contract_rows, sigma_gradient_rows_3x3
-from unmask.game.blur_cpu_kernels import blur_rows, image_gradient_rows, sigma_gradient_rows
+from unmask.game.blur_cpu_3x3 import blur_rows_3x3, sigma_gradient_rows_3x3
+from unmask.game.blur_cpu_kernels import blur_rows, contract_rows, image_gradient_rows, sigma_gradient_rows
 
 #: Numbers of one block of rows, a thread's unit of work: small enough to share evenly, large enough to call.
 BLOCK = 98_304

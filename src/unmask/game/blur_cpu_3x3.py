@@ -7,7 +7,7 @@ neighbours in a row: 1, or C where the channels of a pixel lie side by side (cha
     side = t / (1 + 2 t)^2,    corner = t side,    t = exp(-1 / (2 sigma^2))
 
 With the slopes, their derivatives towards sigma, one pass gives the output and its derivative, and the backward pass is
-a product summed over the channels (`contract_rows`).
+a product summed over the channels.
 """
 
 from __future__ import annotations
@@ -145,45 +145,6 @@ def sigma_gradient_rows_3x3(
             narrow(total[r * pitch : (r + 1) * pitch], spread[:width], unit)
             write(spread[:width], grad_sigma[target:], grad_sigma_strides[3])
         i += count
-
-
-@kernel
-def contract_rows(
-    grad: Array,
-    grad_strides: Strides,
-    slope: Array,
-    slope_strides: Strides,
-    grad_sigma: Array,
-    grad_sigma_strides: Strides,
-    shape: tuple[int, int, int],
-    rows: Array,
-    columns: Array,
-    image: int,
-    first: int,
-    last: int,
-) -> None:
-    """grad_sigma = sum over channels of grad * slope, for any window."""
-    channels, _, width = shape
-    total = np.empty(width, grad_sigma.dtype)
-    interleaved = grad_strides[3] == 3 and grad_strides[1] == 1 and slope_strides[3] == 3 and slope_strides[1] == 1
-    for i in range(first, last):
-        if channels == 3 and interleaved:
-            g = grad[image * grad_strides[0] + i * grad_strides[2] :]
-            s = slope[image * slope_strides[0] + i * slope_strides[2] :]
-            for j in range(width):
-                total[j] = (g[3 * j] * s[3 * j] + g[3 * j + 1] * s[3 * j + 1]) + g[3 * j + 2] * s[3 * j + 2]
-        else:
-            total[:] = total.dtype.type(0)
-            for channel in range(channels):
-                g = grad[image * grad_strides[0] + channel * grad_strides[1] + i * grad_strides[2] :]
-                s = slope[image * slope_strides[0] + channel * slope_strides[1] + i * slope_strides[2] :]
-                if grad_strides[3] == 1 and slope_strides[3] == 1:
-                    for j in range(width):
-                        total[j] += g[j] * s[j]
-                else:
-                    for j in range(width):
-                        total[j] += g[j * grad_strides[3]] * s[j * slope_strides[3]]
-        write(total, grad_sigma[image * grad_sigma_strides[0] + i * grad_sigma_strides[2] :], grad_sigma_strides[3])
 
 
 @compiled

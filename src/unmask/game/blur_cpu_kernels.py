@@ -1,14 +1,15 @@
-"""The three kernels of the fused CPU blur: the output, its gradient towards sigma, its gradient towards the image.
+"""The kernels of the fused CPU blur: the output, its gradient towards sigma, its gradient towards the image.
 
-All three share one form. With t = exp(-1 / (2 sigma^2)) and a_u = t^(u^2) / sum_w t^(w^2), the weight of the
+All share one form. With t = exp(-1 / (2 sigma^2)) and a_u = t^(u^2) / sum_w t^(w^2), the weight of the
 neighbour at (u, v) is the product a_u a_v. The neighbours at (+-u, +-v) and (+-v, +-u) share it, so that they are
 summed first, as differences from the centre x0 (nothing is lost to rounding where an image is smooth)::
 
     out             = x0 + sum_{u <= v} a_u a_v (sum of the n neighbours - n x0)
     d out / d sigma =      sum_{u <= v} (d a_u a_v / d sigma) (the same)
 
-Backward recomputes the differences from x rather than load them: memory is dearer than arithmetic, and nothing
-but the inputs is kept between the passes. Scratch is a dozen tiles a call, and the block itself towards the image.
+The forward pass may keep d out / d sigma, of which the gradient towards sigma is a product summed over the channels.
+Where it keeps nothing but the inputs, backward computes the differences anew. Scratch is a dozen tiles a call, and the
+block itself towards the image.
 
 Every kernel works on the rows first .. last of one image. Tensors come as flat memory and four strides, so that
 no memory format needs a copy. shape is (C, H, W); rows and columns are the reflected indices of -h .. H + h - 1 and
@@ -165,6 +166,45 @@ def sigma_gradient_rows(
         for r in range(step):
             target = image * grad_sigma_strides[0] + (i + r) * grad_sigma_strides[2]
             write(total[r * pitch : r * pitch + width], grad_sigma[target:], grad_sigma_strides[3])
+
+
+@compiled
+def contract_rows(
+    grad: Array,
+    grad_strides: Strides,
+    slope: Array,
+    slope_strides: Strides,
+    grad_sigma: Array,
+    grad_sigma_strides: Strides,
+    shape: tuple[int, int, int],
+    rows: Array,
+    columns: Array,
+    image: int,
+    first: int,
+    last: int,
+) -> None:
+    """grad_sigma = sum over channels of grad * slope, for any window."""
+    channels, _, width = shape
+    total = np.empty(width, grad_sigma.dtype)
+    interleaved = grad_strides[3] == 3 and grad_strides[1] == 1 and slope_strides[3] == 3 and slope_strides[1] == 1
+    for i in range(first, last):
+        if channels == 3 and interleaved:
+            g = grad[image * grad_strides[0] + i * grad_strides[2] :]
+            s = slope[image * slope_strides[0] + i * slope_strides[2] :]
+            for j in range(width):
+                total[j] = (g[3 * j] * s[3 * j] + g[3 * j + 1] * s[3 * j + 1]) + g[3 * j + 2] * s[3 * j + 2]
+        else:
+            total[:] = total.dtype.type(0)
+            for channel in range(channels):
+                g = grad[image * grad_strides[0] + channel * grad_strides[1] + i * grad_strides[2] :]
+                s = slope[image * slope_strides[0] + channel * slope_strides[1] + i * slope_strides[2] :]
+                if grad_strides[3] == 1 and slope_strides[3] == 1:
+                    for j in range(width):
+                        total[j] += g[j] * s[j]
+                else:
+                    for j in range(width):
+                        total[j] += g[j * grad_strides[3]] * s[j * slope_strides[3]]
+        write(total, grad_sigma[image * grad_sigma_strides[0] + i * grad_sigma_strides[2] :], grad_sigma_strides[3])
 
 
 @compiled
