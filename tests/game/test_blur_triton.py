@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unmask.game.blur import pixelwise_gaussian_blur
 
@@ -34,7 +36,9 @@ def test_by_the_interpreter() -> None:
     ("dtype", "computed_in", "offsets"),
     [("fp32", "float32", "int32"), ("bf16", "float32", "int32"), ("fp64", "float64", "int64")],
 )
-def test_compiles_for_gpus(name: str, dtype: str, computed_in: str, offsets: str, tmp_path: Path) -> None:
+def test_compiles_for_gpus(
+    name: str, dtype: str, computed_in: str, offsets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Down to machine code of an H100, with every shape of block that autotuning tries."""
     import triton
     from triton import language as tl
@@ -43,6 +47,7 @@ def test_compiles_for_gpus(name: str, dtype: str, computed_in: str, offsets: str
 
     from unmask.game import blur_triton
 
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(blur_triton, name).fn
     constants = {"RADIUS": 1, "CHANNELS": 4, "COMPUTE": getattr(tl, computed_in), "INDEX": getattr(tl, offsets)}
     images = {"x", "grad", "sigma", "out"}
@@ -52,12 +57,33 @@ def test_compiles_for_gpus(name: str, dtype: str, computed_in: str, offsets: str
             for argument in kernel.arg_names
         }
         source = ASTSource(kernel, signature, constexprs=constants | config.kwargs)
-        with triton.knobs.cache.scope():
-            triton.knobs.cache.dir = str(tmp_path)
-            compiled = triton.compile(source, GPUTarget("cuda", 90, 32), options={"num_warps": config.num_warps})
+        compiled = triton.compile(source, GPUTarget("cuda", 90, 32), options={"num_warps": config.num_warps})
         assert ".target sm_90" in compiled.asm["ptx"]
         assert len(compiled.asm["cubin"]) > 0
         assert ".local" not in compiled.asm["ptx"]  # nothing is kept in memory for want of registers
+
+
+def test_a_gpu_gets_the_fused_operator() -> None:
+    """By tensors without memory, which are what torch.compile traces with."""
+    with FakeTensorMode():
+        x, sigma = torch.empty(2, 3, 8, 9, device="cuda"), torch.empty(2, 1, 8, 9, device="cuda")
+        for kernel_size, implementation, fused in ((3, "auto", True), (3, "reference", False), (17, "auto", False)):
+            with Calls() as calls:
+                out = pixelwise_gaussian_blur(x, sigma, kernel_size, implementation=implementation)
+            assert (out.shape, out.device.type) == (x.shape, "cuda")
+            assert ("unmask::pixelwise_gaussian_blur" in calls.names) == fused
+
+
+class Calls(TorchDispatchMode):
+    """The names of the operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.name())
+        return func(*args, **kwargs or {})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -33,7 +33,8 @@ CONFIGS = [
 
 def tuned(kernel: Any) -> Any:
     """Choose the block size by measurement, once a width, number of channels and radius; the interpreter takes one."""
-    configs = [triton.Config({"BLOCK": 128})] if triton.knobs.runtime.interpret else CONFIGS
+    compiled = isinstance(kernel, triton.runtime.JITFunction)
+    configs = CONFIGS if compiled else [triton.Config({"BLOCK": 128})]
     return triton.autotune(configs, key=["width", "channels", "RADIUS"])(kernel)
 
 
