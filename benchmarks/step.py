@@ -16,6 +16,7 @@ from benchmarks.measure import Report, arguments
 from unmask.game.adversaries import build_adversary
 from unmask.game.classifier import build_classifier
 from unmask.game.round import Game, RoundConfig
+from unmask.training.memory import keep_freed_memory
 
 #: name -> (adversary, options, play)
 CONTENDERS: dict[str, tuple[str, dict[str, object], str]] = {
@@ -67,6 +68,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
 
     images = torch.rand(options.batch, 3, options.size, options.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

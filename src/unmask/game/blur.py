@@ -193,7 +193,8 @@ def keeps_slope(x: Tensor, sigma: Tensor) -> bool:
     """Whether to keep the derivative towards sigma from the forward pass: then the backward pass is a product.
 
     Not where x wants a gradient too: there the two gradients and the output are three images already. Not in half
-    precision, where it would be rounded.
+    precision, where it would be rounded. (Memory that is mapped afresh each time costs more than it saves: training
+    keeps what it frees, see `unmask.training.memory`.)
     """
     wanted = torch.is_grad_enabled() and sigma.requires_grad and not x.requires_grad
     return wanted and x.dtype in (torch.float32, torch.float64)
