@@ -1,36 +1,33 @@
 """Time and memory of the pixel-wise Gaussian blur: as published, in plain torch, and fused, side by side in one run.
 
-    python benchmarks/blur.py [--json results/blur.json] [--threads 2] [--device cuda]
+    python -m benchmarks.blur [--threads 2] [--json results/blur.json]
+    python -m benchmarks.blur --device cuda --json results/blur-cuda.json
 
-The ratios are of the fastest repeats, which other work on the machine disturbs least; medians and quartiles stand
-beside them, and the processor time of all threads, which waiting for a busy core does not lengthen.
+Freed memory is kept for the next call by all of them, as in training. Beside the times stands what it takes to move
+the same memory: a copy of x. On a GPU the times are the GPU's own events.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.measure import Report, Works, arguments
 from unmask.game.blur import pixelwise_gaussian_blur
+from unmask.training.memory import keep_freed_memory
 
 Blur = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -56,7 +53,7 @@ def implementations(device: torch.device) -> dict[str, Blur]:
         "published": published,
         "reference": partial(pixelwise_gaussian_blur, implementation="reference"),
     }
-    if device.type == "cpu":
+    if device.type == "cpu" or has_triton():
         blurs["fused"] = pixelwise_gaussian_blur
     return blurs
 
@@ -74,52 +71,16 @@ def forward_backward(blur: Blur, x: Tensor, sigma: Tensor, grad: Tensor, kernel_
     torch.autograd.grad(blur(x, sigma, kernel_size), sigma, grad)
 
 
-def milliseconds(work: Callable[[], object], device: torch.device) -> tuple[float, float]:
-    """Time on the wall, and processor time over all threads."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    wall, processor = time.perf_counter(), time.process_time()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - wall) * 1e3, (time.process_time() - processor) * 1e3
-
-
-def measure(works: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, dict]:
-    """Times of each work: all in turn, 3 rounds, then each alone until its time is up."""
-    for work in works.values():
-        work()
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-    for _ in range(3):
-        for name, work in works.items():
-            times[name].append(milliseconds(work, device))
-    for name, work in works.items():
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            times[name].append(milliseconds(work, device))
-    return {name: summary(values) for name, values in times.items()}
-
-
-def summary(times: list[tuple[float, float]]) -> dict[str, float]:
-    wall, processor = zip(*times, strict=True)
-    low, median, high = statistics.quantiles(wall, n=4)
-    figures = {
-        "min": min(wall),
-        "median": median,
-        "quartile_low": low,
-        "quartile_high": high,
-        "processor_min": min(processor),
-    }
-    return {name: round(value, 3) for name, value in figures.items()} | {"repeats": len(times)}
-
-
 def peak_memory(name: str, kernel_size: int, shape: list[int], device: torch.device) -> float | None:
     """Most memory in use beyond the inputs during forward and backward to sigma and x, in image buffers."""
     if device.type == "cpu" and not Path("/proc/self/clear_refs").exists():
         return None
     arguments = [name, str(kernel_size), json.dumps(shape), str(device), str(torch.get_num_threads())]
     done = subprocess.run(
-        [sys.executable, __file__, "--peak-memory", *arguments], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-m", "benchmarks.blur", "--peak-memory", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return round(float(done.stdout), 2)
 
@@ -150,103 +111,28 @@ def resident(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
 
-def start_up() -> dict[str, float]:
+def start_up(device: torch.device) -> dict[str, float]:
     """Seconds of the first forward and backward to sigma in a fresh process, compiled and read from the cache."""
     script = """
 import time, torch
 from unmask.game.blur import pixelwise_gaussian_blur as blur
-x, sigma = torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 8, requires_grad=True)
+x = torch.rand(1, 3, 8, 8, device="DEVICE")
+sigma = torch.rand(1, 1, 8, 8, device="DEVICE", requires_grad=True)
 start = time.perf_counter()
 blur(x, sigma, 3).sum().backward()
+sigma.grad.cpu()
 print(time.perf_counter() - start)
 """
     with tempfile.TemporaryDirectory() as cache:
-        command, environment = [sys.executable, "-c", script], os.environ | {"NUMBA_CACHE_DIR": cache}
+        command = [sys.executable, "-c", script.replace("DEVICE", str(device))]
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache, "TRITON_CACHE_DIR": cache}
         run = partial(subprocess.run, stdout=subprocess.PIPE, text=True, check=True)
         return {name: round(float(run(command, env=environment).stdout), 2) for name in ("compiled", "cached")}
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    models = [line for line in read_lines("/proc/cpuinfo") if line.startswith("model name")]
-    return {
-        "processor": models[0].split(": ")[1] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "system": platform.platform(),
-        "load_before": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-        "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("unmask", "torch", "numba", "llvmlite", "numpy")},
-    }
-
-
-def disturbed() -> bool:
-    """Whether other work keeps this machine busy, so that the figures are no measure of it."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.25 * (os.cpu_count() or 1)
-
-
-def read_lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
-
-
-def benchmark(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    device, shape = torch.device(options.device), options.shape
-    result: dict[str, Any] = {
-        "benchmark": "pixelwise_gaussian_blur",
-        "work": "forward and backward to sigma, float32, unless it says otherwise; milliseconds",
-        "ratios_are_of": "the fastest repeats; in processor_ratios of the least processor time",
-        "shape": shape,
-        "machine": machine(device),
-        "disturbed": disturbed(),
-        "times": {},
-        "ratios": {},
-        "processor_ratios": {},
-        "peak_extra_memory_in_image_buffers": {},
-    }
-    x, sigma, grad = inputs(shape, device, torch.float32)
-    out = torch.empty_like(x)
-    blurs = implementations(device)
-    table = Table("work", "fastest ms", "median ms", "quartiles ms", "processor ms", "repeats")
-
-    def timed(works: dict[str, Callable[[], object]]) -> None:
-        for name, figures in measure(works, device, options.seconds).items():
-            result["times"][name] = figures
-            quartiles = f"{figures['quartile_low']:.2f} .. {figures['quartile_high']:.2f}"
-            fastest, median, processor = (f"{figures[key]:.2f}" for key in ("min", "median", "processor_min"))
-            table.add_row(name, fastest, median, quartiles, processor, str(figures["repeats"]))
-
-    timed({"copy of x": lambda: out.copy_(x)})
-    for k in options.kernel_sizes:
-        names = [name for name in blurs if name == "fused" or k <= options.largest_unfused]
-        timed({f"{name} k={k}": partial(forward_backward, blurs[name], x, sigma, grad, k) for name in names})
-        best = "fused" if "fused" in names else "reference"
-        for name in names:
-            if name != best:
-                slow, fast = (result["times"][f"{key} k={k}"] for key in (name, best))
-                for ratios, key in (("ratios", "min"), ("processor_ratios", "processor_min")):
-                    result[ratios][f"{name}/{best} k={k}"] = round(slow[key] / fast[key], 1)
-    if "fused" in blurs:
-        timed(fused_variants(shape, device))
-    console.print(table)
-    memory = Table("peak extra memory, image buffers", *(f"k = {k}" for k in options.memory_kernel_sizes))
-    for name in blurs:
-        sizes = [k for k in options.memory_kernel_sizes if name == "fused" or k <= options.largest_unfused]
-        peaks = {f"k={k}": peak_memory(name, k, shape, device) for k in sizes}
-        result["peak_extra_memory_in_image_buffers"][name] = peaks
-        memory.add_row(name, *map(str, peaks.values()))
-    console.print(memory)
-    if "fused" in blurs:
-        result["start_up_seconds"] = start_up()
-        console.print("first call, seconds:", result["start_up_seconds"])
-    console.print("ratios:", result["ratios"])
-    if result["disturbed"]:
-        console.print("Other work kept this machine busy: these figures are not for quoting.", style="bold red")
-    return result
-
-
-def fused_variants(shape: list[int], device: torch.device) -> dict[str, Callable[[], object]]:
+def fused_variants(shape: list[int], device: torch.device) -> Works:
     """The fused kernel at k = 3 in its other dresses, and each of its directions at k = 3 and 7."""
-    works: dict[str, Callable[[], object]] = {}
+    works: Works = {}
     for dtype in (torch.bfloat16, torch.float16, torch.float64):
         x, sigma, grad = inputs(shape, device, dtype)
         name = f"fused k=3 {str(dtype).removeprefix('torch.')}"
@@ -264,26 +150,58 @@ def fused_variants(shape: list[int], device: torch.device) -> dict[str, Callable
     return works
 
 
+def has_triton() -> bool:
+    """Whether images on a GPU have a fused kernel too."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def ratios(report: Report, names: list[str], k: int) -> None:
+    best = "fused" if "fused" in names else "reference"
+    for name in names:
+        if name != best:
+            report.ratio(f"{name}/{best} k={k}", f"{name} k={k}", f"{best} k={k}", better="higher")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, help="threads of torch (default: as it stands)")
+    parser = arguments(__doc__)
     parser.add_argument("--shape", type=int, nargs=4, default=[16, 3, 256, 256], metavar=("B", "C", "H", "W"))
     parser.add_argument("--kernel-sizes", type=int, nargs="+", default=[3, 5, 7, 15], metavar="K")
-    parser.add_argument("--memory-kernel-sizes", type=int, nargs="+", default=[3, 7, 15], metavar="K")
+    parser.add_argument("--memory-kernel-sizes", type=int, nargs="*", default=[3, 7, 15], metavar="K")
     parser.add_argument("--largest-unfused", type=int, default=7, metavar="K", help="for the slow implementations")
-    parser.add_argument("--seconds", type=float, default=3.0, help="time for the repeats of each work")
+    parser.add_argument("--turns", type=int, default=5, help="how often the works take turns")
+    parser.add_argument("--seconds", type=float, default=0.5, help="time of each work in each turn")
+    parser.add_argument(
+        "--brief", action="store_true", help="leave out other precisions and layouts, and the first call"
+    )
     parser.add_argument("--peak-memory", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_memory:
         print_peak_memory(*options.peak_memory)
         return
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    result = benchmark(options, Console())
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    torch.set_num_threads(options.threads)
+    device, shape = torch.device(options.device), options.shape
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does; else half of the time goes to pages that are cleared again
+    work = "forward and backward to sigma, float32, unless it says otherwise"
+    report = Report("blur", work, {"shape": shape}, options.device)
+    x, sigma, grad = inputs(shape, device, torch.float32)
+    out, blurs = torch.empty_like(x), implementations(device)
+    timed = partial(report.time, turns=options.turns, seconds=options.seconds)
+    timed({"copy of x": lambda: out.copy_(x)})
+    for k in options.kernel_sizes:
+        names = [name for name in blurs if name == "fused" or k <= options.largest_unfused]
+        timed({f"{name} k={k}": partial(forward_backward, blurs[name], x, sigma, grad, k) for name in names})
+        ratios(report, names, k)
+    if "fused" in blurs and not options.brief:
+        timed(fused_variants(shape, device))
+        report.figures["start_up_seconds"] = start_up(device)
+    report.figures["peak_extra_memory_in_image_buffers"] = {
+        f"{name} k={k}": peak_memory(name, k, shape, device)
+        for name in blurs
+        for k in options.memory_kernel_sizes
+        if name == "fused" or k <= options.largest_unfused
+    }
+    report.finish(options.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the networks of the game cost in arithmetic and memory: the same everywhere, and what docs/scale.md builds on.
 
-    python benchmarks/cost.py [--json results/cost.json]
+    python -m benchmarks.cost [--json results/cost.json]
 
 Operations are of one image by torch's own counter (multiply and add are two). The way back costs twice the way there:
 one product like the forward's for the gradient of the input, one for that of the weights. (The counter's own figures

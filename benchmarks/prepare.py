@@ -1,6 +1,6 @@
 """Videos to faces: `unmask prepare` against MTCNN at full resolution frame by frame, and against decoding alone.
 
-    python benchmarks/prepare.py [--json results/prepare.json] [--videos DIR] [--workers 2] [--rounds 3]
+    python -m benchmarks.prepare [--json results/prepare.json] [--videos DIR] [--workers 2] [--rounds 3]
 
 The three take turns with the same clips, frames and number of processes. Decoding alone takes the same frames as RGB
 and drops them: the bound. The reference is the same pipeline, but for the search: each frame as it is, down to faces
@@ -17,12 +17,10 @@ import argparse
 import functools
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measure import machine, quartiles
 from unmask.data.layouts import Clip, Index
 from unmask.data.prepare import PrepareRecipe, prepare
 from unmask.data.prepare.clip import Note, Row, prepare_clip
@@ -42,6 +41,10 @@ from unmask.workers import WorkerDied, work
 
 CONTENDERS = ("decoding alone", "unmask prepare", "MTCNN at full resolution")
 FIGURES = ("clock", "processor")
+RATIOS = (
+    ("prepare/decoding alone", "unmask prepare", "decoding alone", "lower"),
+    ("full resolution/prepare", "MTCNN at full resolution", "unmask prepare", "higher"),
+)
 KINDS = ("decoding", "detection", "crops", "writing")
 
 
@@ -160,28 +163,31 @@ def benchmark(paths: list[Path], options: argparse.Namespace, console: Console) 
             console.print(f"round {turn + 1}, {name}: {runs[name][-1]['videos_per_minute']:.1f} videos a minute")
     best = {name: min(each, key=lambda one: one["busy"]["clock"]) for name, each in runs.items()}
     least = {name: {f: min(one["busy"][f] for one in each) for f in FIGURES} for name, each in runs.items()}
-    ours, bound, reference = (least[name] for name in ("unmask prepare", "decoding alone", "MTCNN at full resolution"))
     result = {
         "benchmark": "prepare",
-        "clips": len(paths),
-        "of": "a folder" if options.videos else f"made by the benchmark, {options.seconds:g} s each, 1080p and 720p",
-        "frames_a_clip": options.frames,
-        "workers": workers,
+        "setting": {
+            "clips": len(paths),
+            "of": "a folder"
+            if options.videos
+            else f"made by the benchmark, {options.seconds:g} s each, 1080p and 720p",
+            "frames_a_clip": options.frames,
+            "workers": workers,
+        },
         "rounds": options.rounds,
-        "machine": {
-            "processor": platform.processor(),
-            "cores": os.cpu_count(),
-            "load_after": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        },
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("unmask", "av", "opencv-python-headless", "numpy", "pyarrow")},
+        "machine": machine(),
+        "load_after": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "contenders": best,
-        "ratios": {
-            "prepare / decoding alone": {each: round(ours[each] / bound[each], 2) for each in FIGURES},
-            "full resolution / prepare": {each: round(reference[each] / ours[each], 2) for each in FIGURES},
-        },
+        "ratios": {},
+        "ratio_spread": {},
         "runs": {name: [one["busy"] for one in each] for name, each in runs.items()},
     }
+    for name, above, below, better in RATIOS:
+        for each in FIGURES:
+            by_round = [a["busy"][each] / b["busy"][each] for a, b in zip(runs[above], runs[below], strict=True)]
+            low, _, high = quartiles(by_round)
+            key = f"{name}, {each}"
+            result["ratios"][key] = round(least[above][each] / least[below][each], 2)
+            result["ratio_spread"][key] = {"low": round(low, 3), "high": round(high, 3), "better": better}
     table = Table("", "videos / min", "faces / s", "decoding", "detection", "crops", "writing")
     for name, one in best.items():
         shares = [f"{one['shares'][kind]:.0%}" if one["shares"] else "" for kind in KINDS]

@@ -1,28 +1,22 @@
 """What a round of the game costs: images a second for plain training and every adversary, side by side in one run.
 
-    python benchmarks/step.py [--json results/step.json]
+    python -m benchmarks.step [--threads 2] [--json results/step.json]
 
-The contenders take turns, round by round, so that whatever else the machine does falls on all of them alike; the
-ratios are of medians. An image is one row through the classifier: a round of B rows attacks the second half of them
-(``adversarial = "split"``), so that every contender sees as many rows as plain training does.
+The contenders take turns, round by round. An image is one row through the classifier: a round of B rows attacks the
+second half of them (``adversarial = "split"``), so that every contender sees as many rows as plain training does.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
-from pathlib import Path
+from functools import partial
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.measure import Report, arguments
 from unmask.game.adversaries import build_adversary
 from unmask.game.classifier import build_classifier
 from unmask.game.round import Game, RoundConfig
+from unmask.training.memory import keep_freed_memory
 
 #: name -> (adversary, options, play)
 CONTENDERS: dict[str, tuple[str, dict[str, object], str]] = {
@@ -43,6 +37,12 @@ CONTENDERS: dict[str, tuple[str, dict[str, object], str]] = {
     "published generator, simultaneous": ("blur-generator-published", {"generators": "two"}, "simultaneous"),
 }
 
+#: The contenders that the recipes name, as the ratios call them.
+ALIASES = {
+    "shared generator, simultaneous": "generator game",
+    "blur by gradient, 1 step": "gradient-blur game",
+}
+
 
 def contender(name: str, backbone: str, device: torch.device) -> Game:
     """A game ready to be played, its classifier and adversary untrained."""
@@ -59,52 +59,32 @@ def contender(name: str, backbone: str, device: torch.device) -> Game:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path)
+    parser = arguments(__doc__)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
     parser.add_argument("--size", type=int, default=128, help="side of the images, px")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    if device.type == "cpu":
+        keep_freed_memory()  # as training does
 
     images = torch.rand(options.batch, 3, options.size, options.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.tensor([0, 1] * (options.batch // 2), device=device)
+    setting = {"backbone": options.backbone, "size": options.size, "batch": options.batch}
+    report = Report("step", f"one round: {options.backbone}, {options.size} px", setting, options.device)
     games = {name: contender(name, options.backbone, device) for name in options.only}
-    seconds: dict[str, list[float]] = {name: [] for name in games}
-    for turn in range(options.rounds + 1):
-        for name, game in games.items():
-            start = time.perf_counter()
-            game.play(images, labels)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            # The first turn compiles kernels and fills caches.
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-
-    median = {name: statistics.median(times) for name, times in seconds.items()}
-    table = Table("game", "images/s", "time, plain = 1", "spread", title=f"{options.backbone}, {options.size} px")
-    for name, times in seconds.items():
-        ratio = f"{median[name] / median['plain']:.2f}" if "plain" in median else "-"
-        spread = f"{min(times) / median[name]:.2f} - {max(times) / median[name]:.2f}"
-        table.add_row(name, f"{options.batch / median[name]:.1f}", ratio, spread)
-    Console().print(table)
-    if options.json:
-        content = {
-            "machine": {"processor": platform.processor() or platform.machine(), "threads": options.threads},
-            "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
-            "setting": {"backbone": options.backbone, "size": options.size, "batch": options.batch},
-            "seconds": {name: {"median": median[name], "all": times} for name, times in seconds.items()},
-            "images_per_second": {name: round(options.batch / median[name], 2) for name in seconds},
-        }
-        if "plain" in median:
-            content["ratios"] = {f"{name}/plain": round(median[name] / median["plain"], 3) for name in seconds}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    report.time({name: partial(game.play, images, labels) for name, game in games.items()}, turns=options.rounds)
+    report.figures["images_per_second"] = {
+        name: round(options.batch / figures["median"] * 1e3, 2) for name, figures in report.times.items()
+    }
+    for name in games if "plain" in games else ():
+        if name != "plain":
+            report.ratio(f"{ALIASES.get(name, name)}/plain", name, "plain", better="lower")
+    report.finish(options.json)
 
 
 if __name__ == "__main__":

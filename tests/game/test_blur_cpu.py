@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from unmask.game.blur import fused, image_gradient, pixelwise_gaussian_blur, sigma_gradient
+from unmask.game.blur import (
+    contract,
+    fused,
+    fused_with_slope,
+    image_gradient,
+    pixelwise_gaussian_blur,
+    sigma_gradient,
+)
 
 
 @pytest.fixture
@@ -48,8 +56,51 @@ def test_opcheck(channels_last: bool) -> None:
     x.requires_grad_()
     sigma.requires_grad_()
     torch.library.opcheck(fused, (x, sigma, 3))
+    torch.library.opcheck(fused_with_slope, (x.detach(), sigma, 3))
+    torch.library.opcheck(contract, (grad, x.detach()))
     torch.library.opcheck(image_gradient, (grad, x.detach(), sigma.detach(), 3))
     torch.library.opcheck(sigma_gradient, (grad, x.detach(), sigma.detach(), 3))
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "crop", "one column", "one row", "6 channels"])
+def test_the_derivative_kept_is_the_derivative_computed_anew(layout: str, kernel_size: int) -> None:
+    height, width = {"one column": (9, 1), "one row": (1, 9)}.get(layout, (13, 10))
+    x, grad = torch.randn(2, 2, 6 if layout == "6 channels" else 3, height, width)
+    if layout == "channels last":
+        x, grad = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, grad))
+    if layout == "crop":
+        x, grad = x[:, :, 1:9, 2:8], grad[:, :, 1:9, 2:8]
+    sigma = 0.1 + 2 * torch.rand(2, 1, *x.shape[2:])
+    out, slope = fused_with_slope(x, sigma, kernel_size)
+    torch.testing.assert_close(out, fused(x, sigma, kernel_size), rtol=0, atol=1e-6)
+    expected = sigma_gradient(grad, x, sigma, kernel_size)
+    torch.testing.assert_close(contract(grad, slope), expected, rtol=1e-5, atol=1e-5)
+    sigma.requires_grad_()  # what the operator itself does where x wants no gradient
+    blurred = pixelwise_gaussian_blur(x, sigma, kernel_size)
+    assert torch.equal(blurred, out)
+    (to_sigma,) = torch.autograd.grad(blurred, sigma, grad)
+    torch.testing.assert_close(to_sigma, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_second_derivatives_where_only_sigma_wants_them(kernel_size: int) -> None:
+    x, sigma = torch.rand(1, 3, 4, 5, dtype=torch.float64), 0.3 + torch.rand(1, 1, 4, 5, dtype=torch.float64)
+    sigma.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: pixelwise_gaussian_blur(x, s, kernel_size), sigma)
+    assert torch.autograd.gradgradcheck(lambda s: pixelwise_gaussian_blur(x, s, kernel_size), sigma)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="inductor needs a C++ compiler: there is no gcc")
+def test_compiles_with_inductor() -> None:
+    x, sigma = torch.rand(1, 3, 9, 7), torch.rand(1, 1, 9, 7, requires_grad=True)
+
+    def loss(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return pixelwise_gaussian_blur(2 * x, sigma.exp(), 3).square().sum()
+
+    expected = torch.autograd.grad(loss(x, sigma), sigma)
+    compiled = torch.compile(loss, fullgraph=True)
+    torch.testing.assert_close(torch.autograd.grad(compiled(x, sigma), sigma), expected)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -61,8 +112,9 @@ def test_compiles_without_a_graph_break(dynamic: bool) -> None:
     for size in (9, 12):
         x = torch.rand(1, 3, size, 7, requires_grad=True)
         sigma = torch.rand(1, 1, size, 7, requires_grad=True)
-        expected = torch.autograd.grad(loss(x, sigma), (x, sigma))
-        torch.testing.assert_close(torch.autograd.grad(compiled(x, sigma), (x, sigma)), expected)
+        for image, wanted in ((x, (x, sigma)), (x.detach(), (sigma,))):
+            expected = torch.autograd.grad(loss(image, sigma), wanted)
+            torch.testing.assert_close(torch.autograd.grad(compiled(image, sigma), wanted), expected)
 
 
 def test_only_the_gradient_that_is_asked_for() -> None:
@@ -130,8 +182,9 @@ def test_importing_the_operator_does_not_import_numba() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux' /proc")
+@pytest.mark.parametrize("towards", ["x and sigma", "sigma"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_memory_does_not_grow_with_the_kernel(channels_last: bool) -> None:
+def test_memory_does_not_grow_with_the_kernel(channels_last: bool, towards: str) -> None:
     layout = "torch.channels_last" if channels_last else "torch.contiguous_format"
     peaks = run(f"""
 from pathlib import Path
@@ -141,14 +194,14 @@ def resident(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 def both(size, k):
-    x = torch.rand(4, 3, size, size).contiguous(memory_format={layout}).requires_grad_()
+    x = torch.rand(4, 3, size, size).contiguous(memory_format={layout}).requires_grad_({towards != "sigma"})
     sigma = torch.rand(4, 1, size, size).requires_grad_()
     grad = torch.rand_like(x)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     blur(x, sigma, k).backward(grad)
     return (resident("VmHWM") - before) / (x.numel() * 4)
-both(32, 3)
+both(32, 3), both(32, 15)  # compiles
 print(both(1024, 3), both(1024, 15))
 """)
     smallest, greatest = map(float, peaks.split())

@@ -7,12 +7,16 @@ TIP 31, 2022, arXiv 2103.13567): the adversary chooses the map sigma, the classi
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from unmask.game import blur_reference
+
+#: Whether images on a GPU have fused kernels: Triton comes with torch for Linux, and is imported at the first call.
+HAS_TRITON = find_spec("triton") is not None
 
 Implementation = Literal["auto", "reference"]
 
@@ -29,8 +33,10 @@ def pixelwise_gaussian_blur(
 
     Differentiable in x and sigma; a second derivative is computed by the reference. Works under
     ``torch.compile``. Computes in the precision of x, at least float32. On the CPU, fused kernels run on
-    ``torch.get_num_threads()`` threads, on any strides without a copy, and keep nothing but the inputs for the
-    backward pass; the first call compiles them (seconds, then cached on disk). Elsewhere, plain torch.
+    ``torch.get_num_threads()`` threads, on any strides without a copy; where only sigma wants a gradient they keep
+    the derivative, one image, for the backward pass, else nothing but the inputs. The first call compiles them
+    (seconds, then cached on disk). On a GPU, fused Triton kernels where Triton is installed and the window's radius
+    is below height and width; the first call of a size tunes them. Elsewhere, plain torch.
 
     Args:
         x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
@@ -49,6 +55,10 @@ def pixelwise_gaussian_blur(
     """
     check(x, sigma, kernel_size, implementation)
     if implementation == "auto" and x.device.type == "cpu":
+        if keeps_slope(x, sigma):
+            return fused_with_slope(x, sigma, kernel_size)[0]
+        return fused(x, sigma, kernel_size)
+    if implementation == "auto" and x.device.type == "cuda" and HAS_TRITON and kernel_size // 2 < min(x.shape[2:]):
         return fused(x, sigma, kernel_size)
     return blur_reference.blur(x, sigma, kernel_size)
 
@@ -101,7 +111,15 @@ def check_options(kernel_size: int, implementation: str) -> None:
 def fused(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     from unmask.game import blur_cpu
 
-    return blur_cpu.blur(x, sigma, kernel_size)
+    return blur_cpu.blur(x, sigma, kernel_size)[0]
+
+
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_with_slope", mutates_args=(), device_types="cpu")
+def fused_with_slope(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    """The blur, and its derivative towards sigma: (B, C, H, W) both."""
+    from unmask.game import blur_cpu
+
+    return blur_cpu.blur(x, sigma, kernel_size, keep_slope=True)
 
 
 @torch.library.custom_op("unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=(), device_types="cpu")
@@ -118,9 +136,40 @@ def sigma_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> 
     return blur_cpu.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
 
 
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_contract", mutates_args=(), device_types="cpu")
+def contract(grad: Tensor, slope: Tensor) -> Tensor:
+    from unmask.game import blur_cpu
+
+    return blur_cpu.contract(grad, slope)
+
+
+@contract.register_fake
+def _(grad: Tensor, slope: Tensor) -> Tensor:
+    return torch.empty_like(grad[:, :1], memory_format=torch.contiguous_format)
+
+
+@fused_with_slope.register_fake
+def _(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x)
+
+
+@fused.register_kernel("cuda")
+def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur(x, sigma, kernel_size)
+
+
 @fused.register_fake
 def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
+
+
+@image_gradient.register_kernel("cuda")
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur_gradient_to_image(grad, x, sigma, kernel_size)
 
 
 @image_gradient.register_fake
@@ -128,9 +177,43 @@ def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
 
 
+@sigma_gradient.register_kernel("cuda")
+def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    from unmask.game import blur_triton
+
+    return blur_triton.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
+
+
 @sigma_gradient.register_fake
 def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(sigma)
+
+
+def keeps_slope(x: Tensor, sigma: Tensor) -> bool:
+    """Whether to keep the derivative towards sigma from the forward pass: then the backward pass is a product.
+
+    Not where x wants a gradient too: there the two gradients and the output are three images already. Not in half
+    precision, where it would be rounded. (Memory that is mapped afresh each time costs more than it saves: training
+    keeps what it frees, see `unmask.training.memory`.)
+    """
+    wanted = torch.is_grad_enabled() and sigma.requires_grad and not x.requires_grad
+    return wanted and x.dtype in (torch.float32, torch.float64)
+
+
+def keep_slope(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    x, sigma, ctx.kernel_size = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, sigma, output[1])
+
+
+def derivative_by_slope(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[None, Tensor | None, None]:
+    if grad is None:
+        return None, None, None
+    x, sigma, slope = ctx.saved_tensors
+    if torch.is_grad_enabled():  # a second derivative may follow, and the slope is a constant to it
+        return None, sigma_gradient(grad, x, sigma, ctx.kernel_size), None
+    return None, contract(grad, slope).to(sigma.dtype), None
 
 
 def keep_inputs(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -160,6 +243,7 @@ def second_derivative(towards: int) -> Callable[..., tuple[Tensor, Tensor, Tenso
     return backward
 
 
+fused_with_slope.register_autograd(derivative_by_slope, setup_context=keep_slope)
 fused.register_autograd(first_derivative, setup_context=keep_inputs)
 image_gradient.register_autograd(second_derivative(0), setup_context=keep_inputs)
 sigma_gradient.register_autograd(second_derivative(1), setup_context=keep_inputs)

@@ -1,7 +1,8 @@
 """The pixel-wise Gaussian blur on the CPU: tensors in, fused kernels over all threads, tensors out.
 
 The kernels are Numba's, because a wheel of pure Python then runs at the speed of C on every machine without a
-compiler. One of them serves every kernel size and memory layout, so that it is compiled once a dtype.
+compiler. One set serves every kernel size and memory layout, another the 3 x 3 window on rows without gaps: each is
+compiled once a dtype.
 """
 
 from __future__ import annotations
@@ -17,29 +18,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.game.blur_cpu_kernels import blur_rows, image_gradient_rows, sigma_gradient_rows
+from unmask.game.blur_cpu_3x3 import blur_rows_3x3, sigma_gradient_rows_3x3
+from unmask.game.blur_cpu_kernels import blur_rows, contract_rows, image_gradient_rows, sigma_gradient_rows
 
 #: Numbers of one block of rows, a thread's unit of work: small enough to share evenly, large enough to call.
 BLOCK = 98_304
 
 
-def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """The blur of x (B, C, H, W) by sigma (B, 1, H, W), of shapes already checked.
+def blur(x: Tensor, sigma: Tensor, kernel_size: int, keep_slope: bool = False) -> tuple[Tensor, Tensor]:
+    """The blur of x (B, C, H, W) by sigma (B, 1, H, W), of shapes already checked, and its derivative towards sigma.
+
+    The derivative is shaped as x; empty unless it is to be kept.
 
     Raises:
         ValueError: sigma has negative values.
     """
     out = torch.empty_like(x)
-    if any(over_rows(blur_rows, (x, in_precision_of(x, sigma), out), kernel_size)):
+    slope = torch.empty_like(x) if keep_slope else x.new_empty((0, 0, 0, 0))
+    tensors = (x, in_precision_of(x, sigma), out, slope)
+    unit = row_unit(x, out, *([slope] if keep_slope else ())) if kernel_size == 3 else 0
+    if unit:
+        negative = over_rows(blur_rows_3x3, tensors, kernel_size, unit)
+    else:
+        negative = over_rows(blur_rows, tensors, kernel_size)
+    if any(negative):
         raise ValueError("sigma has negative values: it is a standard deviation in pixels, >= 0")
-    return out
+    return out, slope
 
 
 def blur_gradient_to_sigma(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     """The gradient (B, 1, H, W) towards sigma, from that towards the blurred image (B, C, H, W)."""
     result = torch.empty_like(sigma, dtype=computed_in(x))
-    over_rows(sigma_gradient_rows, (grad, x, in_precision_of(x, sigma), result), kernel_size)
+    tensors = (grad, x, in_precision_of(x, sigma), result)
+    unit = row_unit(grad, x) if kernel_size == 3 else 0
+    if unit:
+        over_rows(sigma_gradient_rows_3x3, tensors, kernel_size, unit)
+    else:
+        over_rows(sigma_gradient_rows, tensors, kernel_size)
     return result.to(sigma.dtype)
+
+
+def contract(grad: Tensor, slope: Tensor) -> Tensor:
+    """The gradient (B, 1, H, W) towards sigma, from that towards the blurred image and the derivative kept."""
+    result = torch.empty_like(grad[:, :1], memory_format=torch.contiguous_format)
+    over_rows(contract_rows, (grad, slope, result), 3)
+    return result
+
+
+def row_unit(*tensors: Tensor) -> int:
+    """Distance in memory between neighbours in a row: 1, or C where channels lie side by side; 0 if it is neither.
+
+    The same for all of the tensors (B, C, H, W), in whose rows nothing else lies.
+    """
+    if all(tensor.stride(3) == 1 for tensor in tensors):
+        return 1
+    channels = tensors[0].shape[1]
+    if all(tensor.stride(3) == channels and tensor.stride(1) == 1 for tensor in tensors):
+        return channels
+    return 0
 
 
 def blur_gradient_to_image(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -58,7 +94,7 @@ def in_precision_of(x: Tensor, sigma: Tensor) -> Tensor:
     return sigma.to(computed_in(x))
 
 
-def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int) -> list[Any]:
+def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int, *options: int) -> list[Any]:
     """Call a kernel for every block of rows of the images, on as many threads as torch uses.
 
     The first of the tensors has the shape of the images; the kernel takes the memory and strides of each.
@@ -71,12 +107,15 @@ def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int) -
     count = max(1, channels * height * width // BLOCK)
     step = max(kernel_size, -(-height // count))
     blocks = [(image, i, min(i + step, height)) for image in range(batch) for i in range(0, height, step)]
-    return in_parallel(lambda block: kernel(*memory, (channels, height, width), rows, columns, *block), blocks)
+    return in_parallel(
+        lambda block: kernel(*memory, (channels, height, width), rows, columns, *options, *block), blocks
+    )
 
 
 def flat_memory(x: Tensor) -> np.ndarray:
     """The memory from the first number of x to its last, as one flat array that shares it."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    reach = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+    extent = reach + 1 if x.numel() else 0
     flat = x.detach().as_strided((extent,), (1,))
     if x.dtype in (torch.bfloat16, torch.float16):
         flat = flat.view(torch.int16 if x.dtype == torch.bfloat16 else torch.uint16)

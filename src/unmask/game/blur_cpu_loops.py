@@ -72,6 +72,14 @@ def lay_image(x: Array, start: int, strides: Strides, rows: Array, columns: Arra
 
 
 @compiled
+def axis_scratch(radius: int, n: int, dtype: Any) -> tuple[Array, Array, Array, Array, Array]:
+    """Scratch for n pixels: their sigma (0 to begin with), the powers, 1 / their sum, work, weights of all pairs."""
+    pairs = radius * (radius + 3) // 2
+    work = np.empty((2, n), dtype)
+    return np.zeros(n, dtype), np.empty((radius + 1, n), dtype), np.empty(n, dtype), work, np.empty((pairs, n), dtype)
+
+
+@compiled
 def axis_powers(sigma: Array, power: Array, work: Array, inverse: Array) -> None:
     """Fill power (h + 1, n) with t^(u^2), u = 0 .. h, at each number of sigma (n), and inverse with 1 / their sum.
 
@@ -147,63 +155,10 @@ def pair_slopes(sigma: Array, power: Array, inverse: Array, work: Array, weights
                     row[j] = (p_u[j] * p_v[j]) * scale[j] * (squares - mean[j])
 
 
-# For kernel_size 3, the usual one, there are loops that keep everything between input and output in registers.
-
-
 @compiled
-def pair_weights_3x3(sigma: Array, weights: Array) -> None:
-    """`pair_weights` straight from sigma (n)."""
-    one = sigma.dtype.type(1)
-    minus_half = sigma.dtype.type(-0.5)
-    side, corner = weights[0], weights[1]
-    for j in range(sigma.size):
-        t = exponential(minus_half / (sigma[j] * sigma[j]))
-        inverse = one / (one + (t + t))
-        side[j] = t * (inverse * inverse)
-        corner[j] = t * side[j]
-
-
-@compiled
-def pair_slopes_3x3(sigma: Array, weights: Array) -> None:
-    """`pair_slopes` straight from sigma (n)."""
-    zero = sigma.dtype.type(0)
-    one = sigma.dtype.type(1)
-    minus_half = sigma.dtype.type(-0.5)
-    side, corner = weights[0], weights[1]
-    for j in range(sigma.size):
-        reciprocal = one / sigma[j]
-        precision = reciprocal * reciprocal
-        t = exponential(minus_half * precision)
-        inverse = one / (one + (t + t))
-        a = t * inverse
-        mean = (a + a) + (a + a)
-        scale = zero if t == zero else inverse * (precision * reciprocal)
-        side[j] = a * scale * (one - mean)
-        corner[j] = t * a * scale * ((one + one) - mean)
-
-
-@compiled
-def weigh_3x3(tile: Array, weights: Array, pitch: int, total: Array) -> None:
-    """`weigh` for kernel_size 3, in one pass that keeps the sums in registers."""
-    above, row, below = tile, tile[pitch:], tile[2 * pitch :]
-    side, corner = weights[0], weights[1]
-    for j in range(total.size):
-        centre = row[j + 1]
-        sides = ((row[j] - centre) + (row[j + 2] - centre)) + ((above[j + 1] - centre) + (below[j + 1] - centre))
-        above_corners = (above[j] - centre) + (above[j + 2] - centre)
-        below_corners = (below[j] - centre) + (below[j + 2] - centre)
-        total[j] = side[j] * sides + corner[j] * (above_corners + below_corners)
-
-
-@compiled
-def weigh(tile: Array, weights: Array, pitch: int, window: Array, total: Array) -> None:
-    """Fill total (n) with the weighted sum, over all pairs u <= v, of the neighbours less the centre.
-
-    `tile` holds the h rows above and below too; `window` (h + 1, R * pitch) is scratch for the sums of the rows
-    at distances 0 .. h.
-    """
+def fold(tile: Array, pitch: int, window: Array) -> None:
+    """Fill window (h + 1, R * pitch) with the sums of the rows at distances 0 .. h: above and below."""
     radius = window.shape[0] - 1
-    n = total.size
     for v in range(radius + 1):
         above, below, folded = tile[(radius - v) * pitch :], tile[(radius + v) * pitch :], window[v]
         if v == 0:
@@ -212,6 +167,13 @@ def weigh(tile: Array, weights: Array, pitch: int, window: Array, total: Array) 
         else:
             for j in range(folded.size):
                 folded[j] = above[j] + below[j]
+
+
+@compiled
+def weigh(window: Array, weights: Array, total: Array) -> None:
+    """Fill total (n) with the weighted sum, over all pairs u <= v, of the neighbours less the centre."""
+    radius = window.shape[0] - 1
+    n = total.size
     total[:] = total.dtype.type(0)
     centre = window[0, radius:]
     pair = 0
@@ -234,6 +196,42 @@ def weigh(tile: Array, weights: Array, pitch: int, window: Array, total: Array) 
                     twice = centre[j] + centre[j]
                     sides = (left[j] - twice) + (right[j] - twice)
                     total[j] += weight[j] * (sides + ((above[j] - twice) + (below[j] - twice)))
+
+
+@compiled
+def weigh_twice(window: Array, weights: Array, slopes: Array, total: Array, steep: Array) -> None:
+    """`weigh` with two sets of weights at once: total by `weights`, steep by `slopes`."""
+    radius = window.shape[0] - 1
+    n = total.size
+    total[:] = total.dtype.type(0)
+    steep[:] = total.dtype.type(0)
+    centre = window[0, radius:]
+    pair = 0
+    for v in range(1, radius + 1):
+        for u in range(v + 1):
+            weight, slope = weights[pair], slopes[pair]
+            pair += 1
+            left, right = window[v, radius - u :], window[v, radius + u :]
+            above, below = window[u, radius - v :], window[u, radius + v :]
+            if u == 0:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    change = (left[j] - twice) + (above[j] + below[j] - twice)
+                    total[j] += weight[j] * change
+                    steep[j] += slope[j] * change
+            elif u == v:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    change = (left[j] - twice) + (right[j] - twice)
+                    total[j] += weight[j] * change
+                    steep[j] += slope[j] * change
+            else:
+                for j in range(n):
+                    twice = centre[j] + centre[j]
+                    sides = (left[j] - twice) + (right[j] - twice)
+                    change = sides + ((above[j] - twice) + (below[j] - twice))
+                    total[j] += weight[j] * change
+                    steep[j] += slope[j] * change
 
 
 @compiled
