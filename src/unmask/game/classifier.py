@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.errors import UnmaskError
+from unmask.game.depthwise_cpu import speed_up_depthwise
 from unmask.game.norm_cpu import fuse_norms
 from unmask.game.normalisation import DualBatchNorm, ProcessBatchNorm, replace_batch_norms
 from unmask.game.weights import load_pretrained
@@ -122,6 +123,7 @@ def build_classifier(
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
     fuse_norms(network)
+    speed_up_depthwise(network)
     if checkpointing:
         if process_norm:
             raise UnmaskError("model.checkpointing", "blocks computed again would gather their statistics twice")
