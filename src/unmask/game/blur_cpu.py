@@ -7,11 +7,8 @@ compiled once a dtype.
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from torch import Tensor
 
 from unmask.game.blur_cpu_3x3 import blur_rows_3x3, sigma_gradient_rows_3x3
 from unmask.game.blur_cpu_kernels import blur_rows, contract_rows, image_gradient_rows, sigma_gradient_rows
+from unmask.game.threads import in_parallel
 
 #: Numbers of one block of rows, a thread's unit of work: small enough to share evenly, large enough to call.
 BLOCK = 98_304
@@ -126,34 +124,3 @@ def flat_memory(x: Tensor) -> np.ndarray:
 def reflected(size: int, kernel_size: int) -> np.ndarray:
     """Where each index from -h to size + h - 1 lies after reflection at the borders, as often as it takes."""
     return np.pad(np.arange(size), kernel_size // 2, mode="reflect")
-
-
-def in_parallel(work: Callable, items: list) -> list[Any]:
-    """[work(item) for item in items] on torch.get_num_threads() threads, the calling one among them.
-
-    Threads take the next item as they become free, and nobody waits for one that has not started: callers on
-    several threads share the pool without harm.
-    """
-    threads = min(torch.get_num_threads(), len(items))
-    turns = itertools.count()  # next() is atomic
-
-    def take_turns() -> list[Any]:
-        results = []
-        while (turn := next(turns)) < len(items):
-            results.append(work(items[turn]))
-        return results
-
-    if threads == 1:
-        return take_turns()
-    helpers = [pool(threads - 1, os.getpid()).submit(take_turns) for _ in range(threads - 1)]
-    results = take_turns()
-    for helper in helpers:
-        if not helper.cancel():
-            results += helper.result()
-    return results
-
-
-@cache
-def pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The helper threads of this process: a forked child has none of its parent's."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="unmask-blur")

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.game.blur_cpu_kernels import compiled as kernel
-from unmask.game.blur_cpu_loops import Array, Strides, compiled, lay_sigma, write
+from unmask.game.blur_cpu_kernels import compiled
+from unmask.game.blur_cpu_loops import Array, Strides, lay_sigma, write
 from unmask.game.blur_cpu_numbers import exponential, load, store
+from unmask.game.compiling import inner
 
 #: Numbers of one tile: its weights stay in the first-level cache.
 TILE = 2_048
 
 
-@kernel
+@compiled
 def blur_rows_3x3(
     x: Array,
     x_strides: Strides,
@@ -83,7 +84,7 @@ def blur_rows_3x3(
     return negative
 
 
-@kernel
+@compiled
 def sigma_gradient_rows_3x3(
     grad: Array,
     grad_strides: Strides,
@@ -147,7 +148,7 @@ def sigma_gradient_rows_3x3(
         i += count
 
 
-@compiled
+@inner
 def rows_from(i: int, last: int, height: int, step: int) -> int:
     """How many rows to take together from row i on: the first and the last of an image stand alone."""
     if i == 0 or i == height - 1:
@@ -155,7 +156,7 @@ def rows_from(i: int, last: int, height: int, step: int) -> int:
     return min(step, min(last, height - 1) - i)
 
 
-@compiled
+@inner
 def weigh_pixels(sigma: Array, side: Array, corner: Array) -> None:
     """The weights at each number of sigma (n)."""
     one, minus_half = sigma.dtype.type(1), sigma.dtype.type(-0.5)
@@ -167,7 +168,7 @@ def weigh_pixels(sigma: Array, side: Array, corner: Array) -> None:
         corner[j] = t * weight
 
 
-@compiled
+@inner
 def weigh_and_derive(sigma: Array, weights: Array) -> None:
     """Side, corner and their derivatives towards sigma, as rows of weights (4, n)."""
     zero, one, minus_half = sigma.dtype.type(0), sigma.dtype.type(1), sigma.dtype.type(-0.5)
@@ -187,7 +188,7 @@ def weigh_and_derive(sigma: Array, weights: Array) -> None:
         corner_slope[j] = t * weight * scale * ((one + one) - mean)
 
 
-@compiled
+@inner
 def widen(weights: Array, wide: Array, n: int, unit: int) -> None:
     """Give every channel of a pixel the weights of the pixel, where the channels lie side by side."""
     for k in range(weights.shape[0]):
@@ -202,7 +203,7 @@ def widen(weights: Array, wide: Array, n: int, unit: int) -> None:
                 target[unit * j : unit * (j + 1)] = row[j]
 
 
-@compiled
+@inner
 def narrow(wide: Array, row: Array, unit: int) -> None:
     """Sum the numbers of each pixel."""
     if unit == 1:
@@ -218,7 +219,7 @@ def narrow(wide: Array, row: Array, unit: int) -> None:
             row[j] = total
 
 
-@compiled
+@inner
 def differences(
     x: Array, above: int, here: int, below: int, place: int, left: int, right: int
 ) -> tuple[float, float, float]:
@@ -231,7 +232,7 @@ def differences(
     return centre, sides - (twice + twice), corners - (twice + twice)
 
 
-@compiled
+@inner
 def blur_inner(
     x: Array, above: int, here: int, below: int, unit: int, weights: Array, out: Array, slope: Array
 ) -> None:
@@ -261,7 +262,7 @@ def blur_inner(
             store(steep, j, side_slope[j] * sides + corner_slope[j] * corners)
 
 
-@compiled
+@inner
 def derive_inner(
     x: Array, above: int, here: int, below: int, unit: int, weights: Array, grad: Array, total: Array
 ) -> None:

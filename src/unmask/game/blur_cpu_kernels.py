@@ -18,16 +18,10 @@ no memory format needs a copy. shape is (C, H, W); rows and columns are the refl
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
-from numba import njit
 
 from unmask.game import blur_cpu_loops, blur_cpu_numbers
 from unmask.game.blur_cpu_loops import (
-    OPTIONS,
     Array,
     Strides,
     add_shifted,
@@ -43,20 +37,14 @@ from unmask.game.blur_cpu_loops import (
     weigh_twice,
     write,
 )
+from unmask.game.compiling import kernel
 
 #: Numbers of one tile: a dozen of them stay in the second-level cache, and few rows are read twice.
 TILE = 3_072
 
 
-def compiled(function: Callable) -> Callable:
-    """Compile at first use and cache on disk: beside this file, else in the user's cache, else not at all."""
-    # Numba renews what it cached when this file changes, but does not see the loops it calls: the name tells.
-    called = b"".join(Path(str(module.__file__)).read_bytes() for module in (blur_cpu_loops, blur_cpu_numbers))
-    function.__qualname__ += f"_{zlib.crc32(called):08x}"
-    try:
-        return njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # no folder can be written to
-        return njit(**OPTIONS)(function)
+#: For kernels that call those loops.
+compiled = kernel(blur_cpu_loops, blur_cpu_numbers)
 
 
 @compiled

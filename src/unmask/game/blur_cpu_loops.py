@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from unmask.game.blur_cpu_numbers import exponential, load, store
+from unmask.game.compiling import inner
 
 Array = np.ndarray
 Strides = tuple[int, int, int, int]
-
-# No reassociation: the differences from the centre must stay differences. NaN and infinity are respected.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
-compiled = njit(**OPTIONS)
 
 
 # --- tiles: a few rows laid end to end, so that every loop over them is one long vector loop --------------
@@ -24,7 +20,7 @@ compiled = njit(**OPTIONS)
 # is computed along and never read.
 
 
-@compiled
+@inner
 def lay_sigma(sigma: Array, start: int, strides: Strides, pitch: int, tile: Array, width: int) -> bool:
     """Lay rows of sigma into a tile without the first margin; True if one is negative."""
     negative = False
@@ -36,7 +32,7 @@ def lay_sigma(sigma: Array, start: int, strides: Strides, pitch: int, tile: Arra
     return negative
 
 
-@compiled
+@inner
 def read(source: Array, stride: int, row: Array) -> None:
     """Fill row with every stride-th number of source."""
     if stride == 1:
@@ -47,7 +43,7 @@ def read(source: Array, stride: int, row: Array) -> None:
             row[j] = load(source, j * stride)
 
 
-@compiled
+@inner
 def write(row: Array, target: Array, stride: int) -> None:
     """Put row into every stride-th number of target."""
     if stride == 1:
@@ -58,7 +54,7 @@ def write(row: Array, target: Array, stride: int) -> None:
             store(target, j * stride, row[j])
 
 
-@compiled
+@inner
 def lay_image(x: Array, start: int, strides: Strides, rows: Array, columns: Array, radius: int, tile: Array) -> None:
     """Lay the named rows of a plane into a tile, their margins filled from the columns named there."""
     pitch = columns.size
@@ -71,7 +67,7 @@ def lay_image(x: Array, start: int, strides: Strides, rows: Array, columns: Arra
             line[pitch - 1 - c] = inner[columns[pitch - 1 - c]]
 
 
-@compiled
+@inner
 def axis_scratch(radius: int, n: int, dtype: Any) -> tuple[Array, Array, Array, Array, Array]:
     """Scratch for n pixels: their sigma (0 to begin with), the powers, 1 / their sum, work, weights of all pairs."""
     pairs = radius * (radius + 3) // 2
@@ -79,7 +75,7 @@ def axis_scratch(radius: int, n: int, dtype: Any) -> tuple[Array, Array, Array, 
     return np.zeros(n, dtype), np.empty((radius + 1, n), dtype), np.empty(n, dtype), work, np.empty((pairs, n), dtype)
 
 
-@compiled
+@inner
 def axis_powers(sigma: Array, power: Array, work: Array, inverse: Array) -> None:
     """Fill power (h + 1, n) with t^(u^2), u = 0 .. h, at each number of sigma (n), and inverse with 1 / their sum.
 
@@ -105,7 +101,7 @@ def axis_powers(sigma: Array, power: Array, work: Array, inverse: Array) -> None
         inverse[j] = one / total[j]
 
 
-@compiled
+@inner
 def pair_weights(power: Array, inverse: Array, weights: Array) -> None:
     """Fill weights (pairs, n) with a_u a_v for the pairs (u, v) = (0, 1), (1, 1), (0, 2), (1, 2) ..."""
     pair = 0
@@ -121,7 +117,7 @@ def pair_weights(power: Array, inverse: Array, weights: Array) -> None:
                     row[j] = (p_u[j] * p_v[j]) * (inverse[j] * inverse[j])
 
 
-@compiled
+@inner
 def pair_slopes(sigma: Array, power: Array, inverse: Array, work: Array, weights: Array) -> None:
     """Fill weights (pairs, n) with d (a_u a_v) / d sigma = a_u a_v (u^2 + v^2 - mean) / sigma^3, for the same pairs.
 
@@ -155,7 +151,7 @@ def pair_slopes(sigma: Array, power: Array, inverse: Array, work: Array, weights
                     row[j] = (p_u[j] * p_v[j]) * scale[j] * (squares - mean[j])
 
 
-@compiled
+@inner
 def fold(tile: Array, pitch: int, window: Array) -> None:
     """Fill window (h + 1, R * pitch) with the sums of the rows at distances 0 .. h: above and below."""
     radius = window.shape[0] - 1
@@ -169,7 +165,7 @@ def fold(tile: Array, pitch: int, window: Array) -> None:
                 folded[j] = above[j] + below[j]
 
 
-@compiled
+@inner
 def weigh(window: Array, weights: Array, total: Array) -> None:
     """Fill total (n) with the weighted sum, over all pairs u <= v, of the neighbours less the centre."""
     radius = window.shape[0] - 1
@@ -198,7 +194,7 @@ def weigh(window: Array, weights: Array, total: Array) -> None:
                     total[j] += weight[j] * (sides + ((above[j] - twice) + (below[j] - twice)))
 
 
-@compiled
+@inner
 def weigh_twice(window: Array, weights: Array, slopes: Array, total: Array, steep: Array) -> None:
     """`weigh` with two sets of weights at once: total by `weights`, steep by `slopes`."""
     radius = window.shape[0] - 1
@@ -234,7 +230,7 @@ def weigh_twice(window: Array, weights: Array, slopes: Array, total: Array, stee
                     steep[j] += slope[j] * change
 
 
-@compiled
+@inner
 def add_shifted(product: Array, shift: int, padding: int, row: Array) -> None:
     """row[c] += product[c - shift] + product[c + shift], where product begins with `padding` zeros."""
     left, right = product[padding - shift :], product[padding + shift :]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from unmask.errors import UnmaskError
 from unmask.game.depthwise_cpu import speed_up_depthwise
-from unmask.game.norm_cpu import fuse_norms
 from unmask.game.normalisation import DualBatchNorm, ProcessBatchNorm, replace_batch_norms
 from unmask.game.weights import load_pretrained
 
@@ -122,7 +121,6 @@ def build_classifier(
         # timm starts some heads at +-1/sqrt(classes): with two classes that is a loss of 5 before the first step.
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)
-    fuse_norms(network)
     speed_up_depthwise(network)
     if checkpointing:
         if process_norm:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from unmask.game.blur_cpu import in_parallel
 from unmask.game.depthwise_cpu_kernels import image_gradient, weight_gradient
+from unmask.game.threads import in_parallel
 
 
 class DepthwiseConv2d(nn.Conv2d):

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.game.norm_cpu_kernels import compiled
+from unmask.game.compiling import kernel
 
 Array = np.ndarray
 
 
-@compiled
+@kernel()
 def image_gradient(
     grad: Array,
     weight: Array,
@@ -49,7 +49,7 @@ def image_gradient(
                             some[c] += taps[c] * arriving[c]
 
 
-@compiled
+@kernel()
 def weight_gradient(
     grad: Array,
     image: Array,
