@@ -140,10 +140,7 @@ class Detector:
             scenes.append(scene)
             found.append(faces)
             tell(_READ + (_FOUND - _READ) * len(found) / len(images))
-        if opened.kind == "image":
-            tracks = [Track(((0, face),)) for face in found[0]]
-        else:
-            tracks = link_tracks(found, scenes)
+        tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
         scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
         counted = [track for track in scored if track.counted]
         detection = replace(
