@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from unmask.game.adversaries import GeneratorBlur
 
 _BATCH = 32
+#: Frames searched in one call.
+_STEP = 8
 #: The share of the work that is done when frames are read, faces found, and faces scored: about that of 1080p clips.
 _READ, _FOUND, _SCORED = 0.3, 0.8, 0.98
 
@@ -126,23 +128,19 @@ class Detector:
         Raises:
             UnmaskError: the input is missing, empty, broken or no media file.
         """
-        from unmask.faces import Track, find_scenes, link_tracks
+        from unmask.faces import Track, link_tracks
 
         tell = progress or (lambda share: None)
         called = source_name(media, name)
         opened = open_source(media, frames, called)
         tell(_READ)
         images = [frame.image for frame in opened.frames]
-        # Frames do not influence each other: in one call, or in steps that somebody watches.
-        step = len(images) if progress is None else 4
-        found = []
-        for start in range(0, len(images), step):
-            found += self._find(images[start : start + step])
-            tell(_READ + (_FOUND - _READ) * min(1.0, (start + step) / len(images)))
-        if opened.kind == "image":
-            tracks = [Track(((0, face),)) for face in found[0]]
-        else:
-            tracks = link_tracks(found, find_scenes(images))
+        scenes, found = [], []
+        for scene, faces in self._faces(images):
+            scenes.append(scene)
+            found.append(faces)
+            tell(_READ + (_FOUND - _READ) * len(found) / len(images))
+        tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
         scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
         counted = [track for track in scored if track.counted]
         detection = replace(
@@ -177,6 +175,18 @@ class Detector:
     def failed(self, media: Source, reason: str) -> Detection:
         """The answer for an input that could not be judged."""
         return replace(self._blank(source_name(media)), error=" ".join(reason.split()))
+
+    def _faces(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
+        """Scene and faces of each frame: MTCNN searches some and follows its finds in between, others search all."""
+        from unmask.faces import MTCNN, FaceFollower, find_scenes
+
+        if isinstance(self._find, MTCNN):
+            yield from FaceFollower(self._find).follow(images)
+            return
+        scenes = iter(find_scenes(images))
+        for start in range(0, len(images), _STEP):
+            for faces in self._find(images[start : start + _STEP]):
+                yield next(scenes), faces
 
     def _blank(self, path: str) -> Detection:
         return Detection(path, None, None, float(self.card.threshold), self.name, self.uncertain, card=self.card)

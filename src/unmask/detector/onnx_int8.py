@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ class Rows:
     fake: npt.NDArray[np.bool_]
 
 
-def read_rows(path: str | os.PathLike[str], count: int) -> Rows:
+def read_rows(path: str | Path, count: int) -> Rows:
     """``count`` rows of a face table, spread evenly over it; rows that cannot be decoded are left out.
 
     Raises:
