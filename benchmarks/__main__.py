@@ -20,6 +20,8 @@ BENCHMARKS: dict[str, tuple[list[str], bool]] = {
     "step": (["--rounds", "2", "--size", "64", "--batch", "8"], True),
     "loader": (["--turns", "2", "--steps", "2"], True),
     "prepare": (["--rounds", "1", "--seconds", "2", "--frames", "8"], False),
+    "detect": (["--rounds", "1", "--seconds", "2"], False),
+    "fuzz": (["--count", "7"], False),
     "cost": ([], False),
 }
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -106,6 +107,23 @@ def test_what_changed_and_what_failed_is_judged_again(archive: Path, tmp_path: P
     assert summary["errors"] == {}
     with pytest.raises(UnmaskError, match="was made with frames 32, not 4: use the same options or another folder"):
         run(frames=4)
+
+
+def test_a_file_that_grew_while_it_was_judged_is_judged_again(archive: Path, tmp_path: Path) -> None:
+    path, out = archive / "half.png", tmp_path / "out"
+    write_image(path, portrait(160))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    def copying(*arguments: Any) -> Iterator[tuple[str, Any]]:
+        for answer in work(*arguments):
+            path.write_bytes(whole)  # the copy is complete a moment after it was read
+            yield answer
+
+    assert detect_archive([str(path)], out, executor=copying) == 1
+    assert detect_archive([str(path)], out) == 1
+    assert [row["error"] is None for row in _rows(out)] == [False, True]
+    assert detect_archive([str(path)], out) == 0
 
 
 def test_a_million_files_done_are_eight_bytes_each(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_hostile_and_sound_files_in_one_run(tmp_path: Path, capsys: pytest.Captu
     (folder / "empty.jpg").touch()
     (folder / "noise.webm").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     clip = bytearray(whole("mp4", tmp_path))
     start = clip.index(b"mdat") + 4
     clip[start:-800] = np.random.default_rng(1).bytes(len(clip) - 800 - start)  # as encryption leaves it
@@ -66,6 +67,7 @@ def test_hostile_and_sound_files_in_one_run(tmp_path: Path, capsys: pytest.Captu
     out, err = capsys.readouterr()
     assert out.count("sound.png") == 1
     assert out.count("\n") <= 2  # noise in the place of pictures may decode to a picture without a face
+    assert f"{folder / 'loop.jpg'}: is a link that leads nowhere" in err
     for name in ("text.mp4", "empty.jpg", "noise.webm"):
         assert f"{folder / name}: " in err
 

@@ -98,19 +98,22 @@ def detect_archive(
     with Parts(folder, SCHEMA, shard, items=PART_FILES, seconds=PART_SECONDS) as parts:
         check_recipe(folder, made)
         done = _Done(folder, retry)
+        # As it was before it was judged: a file that is still being copied must not count as done when the copy is.
+        begun: dict[str, str] = {}
 
         def todo() -> Iterator[str]:
             nonlocal looked_at
             for path in paths:
                 looked_at += 1
-                if shard.holds(path) and key_of(path) not in done:
+                if path not in begun and shard.holds(path) and (key := key_of(path)) not in done:
+                    begun[path] = key
                     yield path
 
         make = functools.partial(judge_worker, detector, frames, runtime)
         try:
             for path, answer in executor(make, todo(), workers, timeout):
                 row = _failed(path, str(answer)) if isinstance(answer, WorkerDied) else answer
-                parts.add(key_of(path), [row], 0 if row["error"] is None else 1)
+                parts.add(begun.pop(path), [row], 0 if row["error"] is None else 1)
                 count += 1
                 if progress is not None:
                     progress(looked_at, total, row)

@@ -167,7 +167,8 @@ def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], 
 
     Args:
         folder: where to look.
-        unreadable: called with the path of a folder that cannot be read, and the reason; it is left out.
+        unreadable: called with the path of a folder that cannot be read or a link that leads nowhere, and the reason;
+            it is left out.
 
     Raises:
         UnmaskError: there is no such folder (when the first file is asked for).
@@ -182,8 +183,13 @@ def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], 
     for parent, folders, names in os.walk(folder, onerror=failed, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and is_media(name) and (path := Path(parent, name)).is_file():
+            path = Path(parent, name)
+            if name.startswith(".") or not is_media(name):
+                continue
+            if path.is_file():
                 yield path
+            elif path.is_symlink() and not path.exists() and unreadable is not None:
+                unreadable(str(path), "is a link that leads nowhere")
 
 
 def _is_image(head: bytes) -> bool:
