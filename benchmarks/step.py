@@ -4,6 +4,8 @@
 
 The contenders take turns, round by round. An image is one row through the classifier: a round of B rows attacks the
 second half of them (``adversarial = "split"``), so that every contender sees as many rows as plain training does.
+Beside them: plain training with torch's own depthwise layers, and the two parts of the generator game that are not the
+classifier's, forward and backward on the attacked half.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from benchmarks.measure import Report, arguments
-from unmask.game.adversaries import build_adversary
+from benchmarks.measure import Report, Works, arguments
+from unmask.game import pixelwise_gaussian_blur
+from unmask.game.adversaries import GeneratorBlur, build_adversary
 from unmask.game.classifier import build_classifier
+from unmask.game.depthwise_cpu import DepthwiseConv2d, DepthwiseConv2dSame
 from unmask.game.round import Game, RoundConfig
 from unmask.training.memory import keep_freed_memory
 
@@ -58,6 +63,31 @@ def contender(name: str, backbone: str, device: torch.device) -> Game:
     return Game(classifier, adversary, optimiser, own, RoundConfig(play=play, adversarial="split"))  # type: ignore[arg-type]
 
 
+def with_torchs_layers(game: Game) -> Game:
+    """The same game on the layers as torch and timm have them."""
+    for module in game.classifier.modules():
+        if isinstance(module, DepthwiseConv2d | DepthwiseConv2dSame):
+            module.__class__ = type(module).__mro__[1]
+    return game
+
+
+def parts(images: Tensor) -> Works:
+    """What the generator game does beside the classifier's work, on the half that is attacked."""
+    attacked = images[: len(images) // 2]
+    generator = GeneratorBlur("shared").to(images.device).generators["shared"]
+    sigma = torch.full_like(attacked[:, :1], 0.5).requires_grad_()
+
+    def blur() -> None:
+        sigma.grad = None
+        pixelwise_gaussian_blur(attacked, sigma, 3).sum().backward()
+
+    def generate() -> None:
+        generator.zero_grad(set_to_none=True)
+        generator(attacked).sum().backward()
+
+    return {"its blur": blur, "its generator": generate}
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--backbone", default="tf_efficientnet_lite0")
@@ -77,10 +107,22 @@ def main() -> None:
     setting = {"backbone": options.backbone, "size": options.size, "batch": options.batch}
     report = Report("step", f"one round: {options.backbone}, {options.size} px", setting, options.device)
     games = {name: contender(name, options.backbone, device) for name in options.only}
-    report.time({name: partial(game.play, images, labels) for name, game in games.items()}, turns=options.rounds)
+    works: Works = {name: partial(game.play, images, labels) for name, game in games.items()}
+    if "plain" in games:
+        torchs = with_torchs_layers(contender("plain", options.backbone, device))
+        works["plain, torch's layers"] = partial(torchs.play, images, labels)
+    game_of_parts = "shared generator, simultaneous"
+    if game_of_parts in games:
+        works |= parts(images)
+    report.time(works, turns=options.rounds)
     report.figures["images_per_second"] = {
-        name: round(options.batch / figures["median"] * 1e3, 2) for name, figures in report.times.items()
+        name: round(options.batch / report.times[name]["median"] * 1e3, 2) for name in games
     }
+    if "plain" in games:
+        report.ratio("plain, torch's layers/plain", "plain, torch's layers", "plain", better="higher")
+    if game_of_parts in games:
+        report.ratio("blur/generator game", "its blur", game_of_parts, better="lower")
+        report.ratio("generator/generator game", "its generator", game_of_parts, better="lower")
     for name in games if "plain" in games else ():
         if name != "plain":
             report.ratio(f"{ALIASES.get(name, name)}/plain", name, "plain", better="lower")
