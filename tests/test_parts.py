@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, read_notes, read_tables
+from unmask.parts import Parts, Shard, find_parts, read_notes, read_tables
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.binary())])
 
@@ -26,7 +26,7 @@ def _rows(key: str, count: int) -> list[dict[str, object]]:
 
 
 def _keys(folder: Path) -> Iterator[str]:
-    for table in read_tables(folder, ["key"]):
+    for table in read_tables(find_parts(folder), ["key"]):
         yield from table.column("key").to_pylist()
 
 

@@ -149,7 +149,7 @@ def read_notes(folder: str | Path) -> dict[str, Any]:
 
 def iterate_notes(folder: str | Path) -> Iterator[tuple[float, dict[str, Any]]]:
     """Part by part: when it was written, seconds since 1970, and the notes on its items. Reads footers only."""
-    for path in _parts(folder):
+    for path in find_parts(folder):
         try:
             said = json.loads((pq.read_metadata(path).metadata or {})[_FOOTER])
             yield said["time"], said["items"]
@@ -157,9 +157,14 @@ def iterate_notes(folder: str | Path) -> Iterator[tuple[float, dict[str, Any]]]:
             raise UnmaskError(path, f"not a part written by unmask ({error})") from error
 
 
-def read_tables(folder: str | Path, columns: Iterable[str]) -> Iterator[pa.Table]:
-    """The rows of a folder, part by part."""
-    for path in _parts(folder):
+def find_parts(folder: str | Path) -> list[Path]:
+    """The parts that are there now; others may appear at any moment, but none of these changes."""
+    return sorted(Path(folder).glob("part-*.parquet"))
+
+
+def read_tables(parts: Iterable[Path], columns: Iterable[str]) -> Iterator[pa.Table]:
+    """The rows of the given parts, part by part."""
+    for path in parts:
         try:
             yield pq.read_table(path, columns=list(columns))
         except (pa.ArrowException, OSError) as error:
@@ -190,10 +195,6 @@ def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
         raise UnmaskError(path, f"cannot be read ({error})") from error
     if other:
         raise UnmaskError(folder, f"was made with {'; '.join(other)}: use the same options or another folder")
-
-
-def _parts(folder: str | Path) -> list[Path]:
-    return sorted(Path(folder).glob("part-*.parquet"))
 
 
 def _lock(folder: Path, shard: Shard, locks: ExitStack) -> None:

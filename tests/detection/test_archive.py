@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 
 from tests.clips import portrait, write_image
 from unmask.cli import main
+from unmask.detection import archive_summary
 from unmask.detection.archive import SCHEMA, _Done, detect_archive
 from unmask.detection.archive_summary import summarise_archive
 from unmask.errors import UnmaskError
@@ -124,6 +125,25 @@ def test_a_file_that_grew_while_it_was_judged_is_judged_again(archive: Path, tmp
     assert detect_archive([str(path)], out) == 1
     assert [row["error"] is None for row in _rows(out)] == [False, True]
     assert detect_archive([str(path)], out) == 0
+
+
+def test_another_shard_may_write_while_this_one_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [str(tmp_path / f"{number}.png") for number in range(40)]
+    paths = [next(name for name in names if Shard(index, 2).holds(name)) for index in range(2)]
+    for path in paths:
+        write_image(Path(path), portrait(224))
+    out, latest = tmp_path / "out", archive_summary._latest
+    detect_archive(paths, out, shard=Shard(1, 2))
+
+    def meanwhile(parts: Sequence[Path]) -> object:
+        found = latest(parts)
+        detect_archive(paths, out, shard=Shard(0, 2))  # its part is sorted in before the first one
+        return found
+
+    monkeypatch.setattr(archive_summary, "_latest", meanwhile)
+    assert summarise_archive(out)["files"] == 1
+    monkeypatch.undo()
+    assert summarise_archive(out)["files"] == 2
 
 
 def test_a_million_files_done_are_eight_bytes_each(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask.parts import read_tables
+from unmask.parts import find_parts, read_tables
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
@@ -31,13 +31,14 @@ def summarise_archive(folder: str | Path, top: int = 50) -> dict[str, Any]:
 
     Of a file that was judged more than once the latest row counts.
     """
-    latest = _latest(folder)
+    parts = find_parts(folder)  # once: other shards may be writing theirs
+    latest = _latest(parts)
     verdicts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     histogram = [0] * 20
     highest: list[tuple[float, str]] = []
     start = 0
-    for table in read_tables(folder, ["path", "verdict", "score", "error"]):
+    for table in read_tables(parts, ["path", "verdict", "score", "error"]):
         table, start = table.filter(latest[start : start + len(table)]), start + len(table)
         columns = (table.column(name).to_pylist() for name in ("path", "verdict", "score", "error"))
         for path, verdict, score, error in zip(*columns, strict=True):
@@ -57,10 +58,10 @@ def summarise_archive(folder: str | Path, top: int = 50) -> dict[str, Any]:
     }
 
 
-def _latest(folder: str | Path) -> npt.NDArray[np.bool_]:
+def _latest(parts: Sequence[Path]) -> npt.NDArray[np.bool_]:
     """Of every row whether it is the last one of its path; eight bytes of each path and of its time are held."""
     keys, times = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for table in read_tables(folder, ["path", "judged"]):
+    for table in read_tables(parts, ["path", "judged"]):
         digests = [hashlib.blake2b(path.encode(), digest_size=8).digest() for path in table.column("path").to_pylist()]
         keys.append(np.frombuffer(b"".join(digests), np.uint64))
         times.append(table.column("judged").cast("int64").to_numpy())
