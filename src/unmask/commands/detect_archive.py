@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.commands.inputs import inputs
-from unmask.commands.terminal import FAILED, complain, executor, positive, printable, progress
+from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, printable, progress
 from unmask.errors import UnmaskError
 
 
@@ -23,13 +23,7 @@ def add(detect: argparse.ArgumentParser) -> None:
     archive.add_argument("--retry", action="store_true", help="judge again what could not be judged before")
     archive.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
     archive.add_argument("--timeout", type=positive, metavar="S", help="seconds a file may take (default: 600)")
-    archive.add_argument(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="through Ray Data, on the cluster at ADDRESS or on this machine (needs unmask[ray])",
-    )
+    add_executor(archive)
 
 
 def refuse(options: argparse.Namespace) -> None:

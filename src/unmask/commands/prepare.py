@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, complain, count, executor, positive, progress
+from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, progress
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -73,13 +73,7 @@ def add(commands: Any) -> None:
         "--timeout", type=positive, default=600, metavar="S", help="seconds a clip may take (default: 600)"
     )
     where.add_argument("--hwaccel", metavar="DEVICE", help="decode on cuda, vaapi, qsv, videotoolbox, ...")
-    where.add_argument(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="through Ray Data, on the cluster at ADDRESS or on this machine (needs unmask[ray])",
-    )
+    add_executor(where)
     prepare.set_defaults(run=run)
 
 

@@ -49,6 +49,17 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield show
 
 
+def add_executor(group: Any) -> None:
+    """The option whose value :func:`executor` takes."""
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="through Ray Data, on the cluster at ADDRESS or on this machine (needs unmask[ray])",
+    )
+
+
 def executor(ray: str | None) -> dict[str, Any]:
     """Who does the work, for a function with an argument ``executor``: this machine (None), or Ray at an address."""
     if ray is None:

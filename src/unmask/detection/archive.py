@@ -112,7 +112,7 @@ def detect_archive(
         make = functools.partial(judge_worker, detector, frames, runtime)
         try:
             for path, answer in executor(make, todo(), workers, timeout):
-                row = _failed(path, str(answer)) if isinstance(answer, WorkerDied) else answer
+                row = _row(path, str(answer)) if isinstance(answer, WorkerDied) else answer
                 parts.add(begun.pop(path), [row], 0 if row["error"] is None else 1)
                 count += 1
                 if progress is not None:
@@ -163,7 +163,7 @@ def judge_worker(detector: str, frames: int, runtime: Runtime) -> Callable[[str]
         started = time.monotonic()
         detection = next(loaded.detect_many([path], frames))
         return {
-            **_failed(path, detection.error),
+            **_row(path, detection.error),
             "verdict": detection.verdict,
             "score": detection.score,
             "faces": len(detection.tracks),
@@ -175,8 +175,8 @@ def judge_worker(detector: str, frames: int, runtime: Runtime) -> Callable[[str]
     return judge
 
 
-def _failed(path: str, error: str | None) -> dict[str, Any]:
-    """A row of what is known of every file, judged or not."""
+def _row(path: str, error: str | None) -> dict[str, Any]:
+    """What is known of every file, judged or not."""
     try:
         size = Path(path).stat().st_size
     except (OSError, ValueError):

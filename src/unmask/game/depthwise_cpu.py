@@ -1,7 +1,7 @@
 """The way back through depthwise convolutions, for training on a CPU.
 
 There oneDNN takes ten times its forward pass for the weights of a 5 x 5 layer, and as long for the images of one with
-stride 2: a fifth of a training step of EfficientNet-Lite0. (3 x 3 layers without stride are fast, and left alone.)
+stride 2. (3 x 3 layers without stride are fast, and left alone.)
 Here forward stays torch's and backward is two kernels over channels-last memory. TensorFlow's padding counts as
 zeros that need not be there: no padded copy is kept or taken apart again.
 
