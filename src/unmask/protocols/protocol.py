@@ -7,6 +7,8 @@ Scopes of a test cell, named after Celeb-DF++ (arXiv 2507.18015), for a run trai
     GF          a manipulation never trained on, at the training quality
     GFQ         a manipulation and a quality never trained on
     GFD         another data set, whatever the manipulation and quality
+
+Where a run is trained on several manipulations at once (``"face-swap+reenact"``), each of them is one it was trained on.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ class Training:
     """What runs are trained on: one run for each manipulation, method and seed.
 
     Attributes:
-        manipulations: each takes its turn.
-        tables, validation: face tables below the data folder; ``{manipulation}`` stands for the one whose turn it is.
+        manipulations: each takes its turn; several joined by ``+`` are trained on together.
+        tables, validation: face tables below the data folder; ``{manipulation}`` stands for the one whose turn it is,
+            and a name that has it for as many tables as are trained on together.
         dataset, quality: what the tables hold, so that a test cell knows what is unseen.
     """
 
@@ -104,11 +107,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: what it is called is also its folder."""
+    """One training: what it is called is also its folder. ``manipulation`` may be several, joined by ``+``."""
 
     manipulation: str
     method: str
     seed: int
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        return tuple(self.manipulation.split("+"))
 
     @property
     def name(self) -> str:
@@ -181,7 +188,7 @@ class Protocol:
         """What a cell says about a run, see the head of this file."""
         if cell.dataset != self.training.dataset:
             return "GFD"
-        if cell.manipulation == run.manipulation:
+        if cell.manipulation in run.trained_on:
             return "in-domain" if cell.quality == self.training.quality else "Q"
         return "GF" if cell.quality == self.training.quality else "GFQ"
 
@@ -189,7 +196,8 @@ class Protocol:
         """The recipe of one run, with its tables below ``data``."""
 
         def tables(patterns: Sequence[str]) -> str:
-            paths = [data / pattern.format(manipulation=run.manipulation) for pattern in patterns]
+            names = [pattern.format(manipulation=each) for pattern in patterns for each in run.trained_on]
+            paths = [data / name for name in dict.fromkeys(names)]  # a table of reals is named once
             return "[" + ", ".join(f"'{path}'" for path in paths) + "]"
 
         training = self.training
