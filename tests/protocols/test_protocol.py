@@ -66,3 +66,16 @@ def test_the_committed_protocols_can_be_read() -> None:
         protocol = read_protocol(path)
         by_use = Counter(method.role for method in protocol.methods)
         assert by_use["control"] >= 1, f"{path}: no control"
+
+
+def test_several_manipulations_are_trained_on_together(small: Path) -> None:
+    small.write_text(small.read_text().replace('manipulations = ["A", "B"]\ntables', 'manipulations = ["A+B"]\ntables'))
+    protocol = read_protocol(small)
+    run = protocol.runs()[0]
+    recipe = protocol.recipe_of(run, Path("/data"))
+    assert recipe.data.train == ("/data/train/real.parquet", "/data/train/A.parquet", "/data/train/B.parquet")
+    assert recipe.data.validation == ("/data/val/A.parquet", "/data/val/B.parquet")
+    scopes = {cell.name: protocol.scope(run, cell) for cell in protocol.cells()}
+    assert scopes["here/A/source"] == scopes["here/B/source"] == "in-domain"
+    assert scopes["here/B/low"] == "Q"
+    assert protocol.scope(run, Cell("here", "C", "source")) == "GF"

@@ -58,6 +58,9 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--margin", type=float, default=1.3, metavar="M", help="crop / face box (default: 1.3, as in FF++)"
     )
+    how.add_argument(
+        "--shift-y", type=float, default=0.0, metavar="D", help="crops lie so much lower, as a part of their side"
+    )
     how.add_argument("--size", type=positive, default=224, metavar="PX", help="side of the crops (default: 224)")
     how.add_argument("--align", action="store_true", help="turn faces upright, by five landmarks")
     how.add_argument("--format", choices=("jpeg", "png"), default="jpeg", help="JPEG of quality 95, or PNG")
@@ -160,7 +163,7 @@ def _recipe(options: argparse.Namespace) -> PrepareRecipe:
         frames=options.frames,
         rate=options.rate,
         people=options.people,
-        crop=CropRecipe(margin=options.margin, size=options.size),
+        crop=CropRecipe(margin=options.margin, shift_y=options.shift_y, size=options.size),
         align=options.align,
         format=options.format,
         min_face=options.min_face,

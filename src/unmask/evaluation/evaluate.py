@@ -18,6 +18,7 @@ from unmask.evaluation.result import Evaluation, Levels, Rows, TableResult
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
     from unmask.detector import Card
+    from unmask.faces.crop import CropRecipe
     from unmask.faces.face import FaceDetector
 
 #: Crops in memory at once.
@@ -93,7 +94,7 @@ def _evaluate_table(
         rows, crops = [], []
         for row in range(start, min(start + _CHUNK, len(table))):
             try:
-                crop = _crop(table, row, scorer.card, face_detector)
+                crop = face_crop(table, row, scorer.card.crop, face_detector)
             except UnmaskError as error:
                 skipped.append({"row": error.subject, "reason": error.reason})
                 continue
@@ -124,7 +125,14 @@ def _evaluate_table(
     )
 
 
-def _crop(table: FaceTable, row: int, card: Card, face_detector: FaceDetector | None) -> npt.NDArray[np.uint8] | None:
+def face_crop(
+    table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None
+) -> npt.NDArray[np.uint8] | None:
+    """The image of a row, uint8 (H, W, 3); with a face detector the crop of its largest face, or None without a face.
+
+    Raises:
+        UnmaskError: the row cannot be decoded, or the crop lies far outside of the image.
+    """
     image = table.image(row)
     if face_detector is None:
         return image
@@ -132,7 +140,7 @@ def _crop(table: FaceTable, row: int, card: Card, face_detector: FaceDetector | 
     if not faces:
         return None
     try:
-        return card.crop.crop(image, faces[0].box)
+        return recipe.crop(image, faces[0].box)
     except ValueError as error:
         raise UnmaskError(table.where(row), str(error)) from error
 

@@ -36,6 +36,8 @@ class RoundConfig:
             rows makes 2 B forward passes; ``split``: the first half of the batch is clean, the other half, other
             images, is attacked, so that a round sees twice the fresh images at the same cost.
         attacked_classes: which of the adversarial rows are attacked: ``both``, or the ``real`` or ``fake`` alone.
+        begin: share of the training, in [0, 1), that is plain before the adversary enters: what is attacked is then
+            a classifier that has learned something. Only a training loop knows how far it is, so it reads this.
         label_smoothing: of the classifier's own loss.
         micro_batches: a batch goes through the networks in so many equal parts, one after the other, whose gradients
             are averaged: as much less memory for one and the same move, but for BatchNorm, which then takes its
@@ -47,12 +49,15 @@ class RoundConfig:
     adversary_steps: int = 1
     adversarial: Literal["twins", "split"] = "twins"
     attacked_classes: Literal["both", "real", "fake"] = "both"
+    begin: float = 0.0
     label_smoothing: float = 0.0
     micro_batches: int = 1
 
     def __post_init__(self) -> None:
         if self.weight < 0 or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
             raise ValueError("game: weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
+        if not 0 <= self.begin < 1:
+            raise ValueError(f"game.begin is a share of the training in [0, 1), got {self.begin}")
         if self.micro_batches < 1:
             raise ValueError(f"game.micro_batches is at least 1, got {self.micro_batches}")
         for field, allowed in (
@@ -109,13 +114,15 @@ class Game:
         self.synchronise = synchronise
         self.autocast = autocast or (lambda: torch.autocast("cpu", enabled=False))
 
-    def play(self, images: Tensor, labels: Tensor) -> RoundResult:
+    def play(self, images: Tensor, labels: Tensor, attacked: bool = True) -> RoundResult:
         """Play one round on images (B, 3, H, W) in [0, 1] and class indices (B,), 0 for real.
+
+        Without ``attacked`` the round is a plain one, on all rows, whoever the adversary is.
 
         Raises:
             ValueError: the rows do not divide into ``micro_batches`` equal parts.
         """
-        if self.adversary is None:
+        if self.adversary is None or not attacked:
             return self._plain(images, labels)
         if self.config.adversarial == "twins":
             clean, target = (images, labels), (images, labels)

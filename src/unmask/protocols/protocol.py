@@ -75,8 +75,11 @@ class TestSet:
     Attributes:
         dataset: its name; another one than that of the training makes every cell GFD.
         tables: a face table below the data folder, with ``{manipulation}`` and ``{quality}``; fakes where the
-            manipulation is named, reals where it is ``real``.
+            manipulation is named, reals where it is ``real``. A name without ``{manipulation}`` is one table of all:
+            its reals, and the fakes whose method is the manipulation.
         real: what stands for ``{manipulation}`` in the name of the table of reals.
+        recrop: the images are no crops yet: find the largest face of each and crop it by the detector's recipe.
+            Images without a face are left out.
     """
 
     __test__ = False  # pytest takes a class of this name for a test
@@ -86,6 +89,7 @@ class TestSet:
     qualities: tuple[str, ...]
     tables: str
     real: str = "real"
+    recrop: bool = False
 
     def __post_init__(self) -> None:
         if not self.manipulations or not self.qualities:

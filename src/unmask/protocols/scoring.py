@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
+from unmask.evaluation.evaluate import face_crop
 from unmask.protocols.protocol import Cell, Protocol, TestSet
 from unmask.writing import replacing
 
@@ -68,20 +69,46 @@ class Tests:
 
     def images(self, name: str, scorer: Scorer) -> Images:
         """One table as the detector takes it; from the cache where its bytes have not changed since."""
-        path = self.tables()[name]
-        stat, size = path.stat(), scorer.card.input_size
-        stem = f"{name.replace('/', '__')}-{size}-{stat.st_size}-{stat.st_mtime_ns}"
+        stem = self._stem(name, scorer.card.input_size)
         pixels, component = self._cache / f"{stem}.npy", self._cache / f"{stem}.components.npy"
         if not component.exists():
             self._cache.mkdir(parents=True, exist_ok=True)
-            table = FaceTable.read(path)
-            kept = [scorer.prepare([table.image(row)])[0].cpu().numpy() for row in range(len(table))]
+            crops, components = self._crops(name, scorer)
+            kept = [scorer.prepare([crop])[0].cpu().numpy() for crop in crops]
             whole = np.rint(np.stack(kept).transpose(0, 2, 3, 1) * 255).astype(np.uint8)
             # The second file is the sign that the first is there.
-            for target, array in ((pixels, whole), (component, table.component.astype(str))):
+            for target, array in ((pixels, whole), (component, components)):
                 with replacing(target) as file:
                     np.save(file, array)
         return Images(np.load(pixels, mmap_mode="r"), np.load(component))
+
+    def _crops(self, name: str, scorer: Scorer) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
+        dataset, kind, _ = name.split("/")
+        test, path = self._sets[dataset], self.tables()[name]
+        table, rows = self._rows(name)
+        finder = None
+        if test.recrop:
+            from unmask.faces.mtcnn import MTCNN
+
+            finder = MTCNN()
+        found = {row: face_crop(table, row, scorer.card.crop, finder) for row in rows}
+        crops = {row: crop for row, crop in found.items() if crop is not None}
+        if not crops:
+            raise UnmaskError(path, f"has no row for the test {name}")
+        return list(crops.values()), table.component[list(crops)].astype(str)
+
+    def _rows(self, name: str) -> tuple[FaceTable, list[int]]:
+        dataset, kind, _ = name.split("/")
+        test, table = self._sets[dataset], FaceTable.read(self.tables()[name])
+        if "{manipulation}" in test.tables:
+            return table, list(range(len(table)))
+        chosen = ~table.fake if kind == test.real else table.fake & (table.method == kind)
+        return table, np.flatnonzero(chosen).tolist()
+
+    def _stem(self, name: str, size: int | str) -> str:
+        """Name of the cache of a table, by the table's bytes."""
+        stat = self.tables()[name].stat()
+        return f"{name.replace('/', '__')}-{size}-{stat.st_size}-{stat.st_mtime_ns}"
 
     def score(self, scorer: Scorer) -> dict[str, npt.NDArray[np.float32]]:
         """Raw log-odds of every row of every table, by the names of :meth:`tables`."""
@@ -89,7 +116,15 @@ class Tests:
 
     def components(self, name: str) -> npt.NDArray[np.str_]:
         """(N,) the near-duplicate group of every row of a table: what the bootstrap draws by."""
-        return FaceTable.read(self.tables()[name]).component.astype(str)
+        if not self._sets[name.split("/")[0]].recrop:
+            table, rows = self._rows(name)
+            return table.component[rows].astype(str)
+        # Which images have a face is known since they were scored.
+        stem = self._stem(name, "*")
+        known = sorted(self._cache.glob(f"{stem}.components.npy"))
+        if not known:
+            raise UnmaskError(self._cache, f"knows nothing of {name}: faces are found when a run is scored")
+        return np.asarray(np.load(known[0]))
 
     def _path(self, test: TestSet, kind: str, quality: str) -> Path:
         return self._data / test.tables.format(manipulation=kind, quality=quality)

@@ -51,6 +51,8 @@ class Players:
             if self.adversary.learns:
                 parameters = self.adversary.parameters()
                 self._adversary_optimiser = torch.optim.Adam(parameters, self._config.adversary_lr, (0.5, 0.99))
+        #: The first round in which the adversary plays.
+        self._begin = round(recipe.game.begin * recipe.run.steps)
         self._average = AveragedModel(self.classifier, use_buffers=True) if self._config.ema else None
         self.precision = _precision(recipe.run.precision, device)
         narrow = self.precision == "bfloat16"
@@ -86,7 +88,7 @@ class Players:
         if self._adversary_optimiser is not None:
             for group in self._adversary_optimiser.param_groups:
                 group["lr"] = self._config.adversary_lr * share
-        result = self.game.play(images, labels)
+        result = self.game.play(images, labels, attacked=step >= self._begin)
         if self._average is not None:
             # A short memory at first, so that early validation does not look at the initial weights.
             decay = min(self._config.ema, (1 + step) / (10 + step))
