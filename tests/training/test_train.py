@@ -90,6 +90,13 @@ def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
     assert (folder / "run" / "detector" / "card.json").is_file()
 
 
+def test_the_adversary_enters_when_it_is_told_to(folder: Path) -> None:
+    overrides = ["adversary.name=random-blur", "adversary.options={}", "game.begin=0.5", "run.log_every=1"]
+    train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
+    attacked = [adversarial is not None for _, _, adversarial in losses(folder / "run")]
+    assert attacked == [False] * 6 + [True] * 6
+
+
 def start(folder: Path, out: str, *more: str) -> subprocess.Popen[bytes]:
     code = (
         "import sys; from unmask.training import read_recipe, train;"

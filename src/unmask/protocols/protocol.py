@@ -8,7 +8,7 @@ Scopes of a test cell, named after Celeb-DF++ (arXiv 2507.18015), for a run trai
     GFQ         a manipulation and a quality never trained on
     GFD         another data set, whatever the manipulation and quality
 
-Where a run is trained on several manipulations at once (``"face-swap+reenact"``), each of them is one it was trained on.
+Where a run is trained on several manipulations at once (``"face-swap+reenact"``), none of them is unseen.
 """
 
 from __future__ import annotations

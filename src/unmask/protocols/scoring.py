@@ -83,18 +83,16 @@ class Tests:
         return Images(np.load(pixels, mmap_mode="r"), np.load(component))
 
     def _crops(self, name: str, scorer: Scorer) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
-        dataset, kind, _ = name.split("/")
-        test, path = self._sets[dataset], self.tables()[name]
         table, rows = self._rows(name)
         finder = None
-        if test.recrop:
+        if self._sets[name.split("/")[0]].recrop:
             from unmask.faces.mtcnn import MTCNN
 
             finder = MTCNN()
         found = {row: face_crop(table, row, scorer.card.crop, finder) for row in rows}
         crops = {row: crop for row, crop in found.items() if crop is not None}
         if not crops:
-            raise UnmaskError(path, f"has no row for the test {name}")
+            raise UnmaskError(self.tables()[name], f"has no row for the test {name}")
         return list(crops.values()), table.component[list(crops)].astype(str)
 
     def _rows(self, name: str) -> tuple[FaceTable, list[int]]:

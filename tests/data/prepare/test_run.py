@@ -241,6 +241,7 @@ def test_progress_where_there_is_no_terminal(
         (["folders", "nowhere", "OUT"], "nowhere: no such folder"),
         (["folders", "SRC", "OUT", "--shard", "2/2"], "prepare: a shard is i/n with 0 <= i < n"),
         (["folders", "SRC", "OUT", "--margin", "0"], "prepare: margin must be in"),
+        (["folders", "SRC", "OUT", "--shift-y", "2"], "prepare: shift_y must be in"),
         (["folders", "SRC", "OUT", "--rate", "-1"], "prepare: rate must be above 0"),
         (["folders", "SRC", "OUT", "--hwaccel", "abacus"], "hwaccel abacus: not known to this PyAV"),
         (["folders", "SRC", "FILE/out"], "cannot be written"),
