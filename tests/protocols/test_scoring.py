@@ -38,6 +38,18 @@ def test_one_table_of_all_gives_each_test_its_rows(tests_of: Tests, small: Path,
         assert tests_of.components(name).tolist() == [str(table.component[row]) for row in rows]
 
 
+def test_a_share_of_the_components_is_the_same_in_every_table(small: Path) -> None:
+    protocol = read_protocol(small)
+    data, cache = small.parent / "data", small.parent / "cache"
+    whole = Tests(protocol, data, cache)
+    half = Tests(replace(protocol, tests=(replace(protocol.tests[0], every=2),)), data, cache)
+    kept = set(half.components("here/real/source"))
+    assert kept < set(whole.components("here/real/source"))
+    for kind in "AB":
+        everybody = whole.components(f"here/{kind}/source")
+        assert half.components(f"here/{kind}/source").tolist() == [name for name in everybody if name in kept]
+
+
 def test_a_manipulation_that_the_table_lacks_is_named(tests_of: Tests, small: Path, tmp_path: Path) -> None:
     path = small.parent / "data/other/all.parquet"
     table = pq.read_table(path)

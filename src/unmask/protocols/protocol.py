@@ -78,6 +78,7 @@ class TestSet:
             manipulation is named, reals where it is ``real``. A name without ``{manipulation}`` is one table of all:
             its reals, and the fakes whose method is the manipulation.
         real: what stands for ``{manipulation}`` in the name of the table of reals.
+        every: take one in so many components, by a hash, the same ones in every table; for large tables.
         recrop: the images are no crops yet: find the largest face of each and crop it by the detector's recipe.
             Images without a face are left out.
     """
@@ -89,11 +90,14 @@ class TestSet:
     qualities: tuple[str, ...]
     tables: str
     real: str = "real"
+    every: int = 1
     recrop: bool = False
 
     def __post_init__(self) -> None:
         if not self.manipulations or not self.qualities:
             raise ValueError(f"tests of {self.dataset!r}: manipulations and qualities must each name something")
+        if self.every < 1:
+            raise ValueError(f"tests of {self.dataset!r}: every is at least 1, got {self.every}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,15 +99,17 @@ class Tests:
     def _rows(self, name: str) -> tuple[FaceTable, list[int]]:
         dataset, kind, _ = name.split("/")
         test, table = self._sets[dataset], FaceTable.read(self.tables()[name])
-        if "{manipulation}" in test.tables:
-            return table, list(range(len(table)))
-        chosen = ~table.fake if kind == test.real else table.fake & (table.method == kind)
+        chosen = np.ones(len(table), dtype=bool)
+        if "{manipulation}" not in test.tables:
+            chosen = ~table.fake if kind == test.real else table.fake & (table.method == kind)
+        if test.every > 1:
+            chosen &= [zlib.crc32(name.encode()) % test.every == 0 for name in table.component]
         return table, np.flatnonzero(chosen).tolist()
 
     def _stem(self, name: str, size: int | str) -> str:
         """Name of the cache of a table, by the table's bytes."""
-        stat = self.tables()[name].stat()
-        return f"{name.replace('/', '__')}-{size}-{stat.st_size}-{stat.st_mtime_ns}"
+        stat, every = self.tables()[name].stat(), self._sets[name.split("/")[0]].every
+        return f"{name.replace('/', '__')}-{size}-{every}-{stat.st_size}-{stat.st_mtime_ns}"
 
     def score(self, scorer: Scorer) -> dict[str, npt.NDArray[np.float32]]:
         """Raw log-odds of every row of every table, by the names of :meth:`tables`."""
