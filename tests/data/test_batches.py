@@ -43,6 +43,23 @@ def test_paired_rows_share_their_source_and_frame(table: FaceTable) -> None:
     assert (table.frame[rows[0::2]] == table.frame[rows[1::2]]).all()
 
 
+def test_a_pair_is_of_one_quality_where_it_can_be(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.parquet", reals=6, fakes=6)
+    for name, quality in (("low", "h264-32"), ("lowest", "h264-40")):
+        rows = pq.read_table(path).to_pylist()
+        kept = [row | {"quality": quality} for row in rows if name == "low" or row["label"] == "fake"]
+        pq.write_table(pa.Table.from_pylist(kept, pq.read_schema(path)), tmp_path / f"{name}.parquet")
+    table = FaceTable.read([path, tmp_path / "low.parquet", tmp_path / "lowest.parquet"])
+    batches = Batches(table, size=16, batch_size=12, pairing="paired")
+    pairs = {
+        (str(table.quality[fake]), str(table.quality[real]))
+        for step in range(3)
+        for real, fake in batches.rows(step).reshape(-1, 2)
+    }
+    # There is no real at CRF 40.
+    assert pairs == {("source", "source"), ("h264-32", "h264-32"), ("h264-40", "source")}
+
+
 def test_a_step_depends_on_seed_and_step_alone(table: FaceTable) -> None:
     def batches(seed: int = 0) -> Batches:
         return Batches(table, size=24, batch_size=4, augmentation=Augmentation(), seed=seed)

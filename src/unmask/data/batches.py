@@ -117,10 +117,15 @@ class Batches:
         return self._orders[0][position] if real is None else real
 
     def _source_of(self, fake: int) -> int | None:
-        """The row of the real that a fake was made from, its nearest frame; None where the table lacks it."""
+        """The row of the real that a fake was made from, its nearest frame; None where the table lacks it.
+
+        Where the real is there at the fake's quality, it is taken at that: quality must not tell the two apart.
+        """
         sources = self._source_rows.get((self.table.dataset[fake], self.table.source[fake]))
         if not sources:
             return None
+        alike = [row for row in sources if self.table.quality[row] == self.table.quality[fake]]
+        sources = alike or sources
         frames = self.table.frame[sources]
         return sources[int(np.argmin(np.abs(frames - self.table.frame[fake])))]
 

@@ -1,0 +1,15 @@
+#!/bin/sh
+# The tables that recipes/bundled.toml is trained on, from DFDC's face crops: forgeries of its reals, and compressed copies.
+#   sh recipes/bundled-data.sh TRAIN.parquet VAL.parquet OUT
+# About an hour and a half on two cores. What is there already is not made again.
+set -eu
+train=$1 val=$2 out=$3
+
+# Exit code 1 says that in some crops no face was found: they are left out.
+unmask forge "$train" "$out/few" --limit 3000 || [ $? -eq 1 ]
+unmask forge "$train" "$out/few" --limit 3000 --method given || [ $? -eq 1 ]
+unmask forge "$train" "$out/many" --limit 8000 --seed 1 --method face-swap self-blend || [ $? -eq 1 ]
+unmask forge "$val" "$out/val" --limit 300 --models "$out/few" || [ $? -eq 1 ]
+for name in real given self-blend face-swap reenact; do
+    unmask degrade "$out/few/$name.parquet" "$out/h264/$name" --quality h264-32
+done
