@@ -53,6 +53,7 @@ def test_a_clip_gets_the_same_score(clip: Path, tmp_path: Path) -> None:
         (("train", "recipe.toml"), "torch"),
         (("detect", "clip.mp4", "--runtime", "torch"), "torch"),
         (("evaluate", "default", "table.parquet"), "torch"),
+        (("attack", "default", "table.parquet"), "torch"),
         (("export", "default"), "export"),
     ],
 )

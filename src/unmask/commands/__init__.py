@@ -3,6 +3,6 @@
 Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
 """
 
-from unmask.commands import calibrate, degrade, detect, evaluate, export, forge, prepare, serve, table, train
+from unmask.commands import attack, calibrate, degrade, detect, evaluate, export, forge, prepare, serve, table, train
 
-COMMANDS = (detect, serve, prepare, table, train, evaluate, calibrate, export, forge, degrade)
+COMMANDS = (detect, serve, prepare, table, train, evaluate, attack, calibrate, export, forge, degrade)

@@ -102,13 +102,15 @@ class Scorer:
         Raises:
             ValueError: a crop is not uint8 (H, W, 3), or is empty.
         """
-        found = [np.empty(0)]
-        for start in range(0, len(crops), self.batch_size):
-            images = self.prepare(crops[start : start + self.batch_size])
-            with _single_precision(self.device):
-                logits = self.model(images).double().cpu()
-            found.append((torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]).numpy())
-        return np.concatenate(found)
+        parts = (crops[start : start + self.batch_size] for start in range(0, len(crops), self.batch_size))
+        return np.concatenate([np.empty(0), *(self.log_odds_of(self.prepare(part)) for part in parts)])
+
+    @torch.inference_mode()
+    def log_odds_of(self, images: Tensor) -> npt.NDArray[np.float64]:
+        """:meth:`log_odds` of images that are prepared already, (N, 3, S, S) in [0, 1] on the device, in one pass."""
+        with _single_precision(self.device):
+            logits = self.model(images).double().cpu()
+        return (torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]).numpy()
 
     def score(self, crops: Crops) -> npt.NDArray[np.float64]:
         """Calibrated P(fake) of each crop, float64 (N,); arguments and errors as :meth:`log_odds`."""

@@ -147,15 +147,13 @@ def face_crop(
 
 def _rows(table: FaceTable, scores: npt.NDArray[np.float64]) -> Rows:
     videos = [f"{fake}/{key}" for fake, key in zip(table.fake, table.video_key(), strict=True)]
-    clusters = [f"{name}/{group}" for name, group in zip(table.dataset, table.component, strict=True)]
-    return Rows(
-        table.fake,
-        scores,
-        table.method,
-        table.quality,
-        np.asarray(videos, dtype=object),
-        np.asarray(clusters, dtype=object),
-    )
+    return Rows(table.fake, scores, table.method, table.quality, np.asarray(videos, dtype=object), clusters_of(table))
+
+
+def clusters_of(table: FaceTable) -> npt.NDArray[np.object_]:
+    """(N,) str, what the bootstrap draws: data set and component."""
+    names = [f"{name}/{group}" for name, group in zip(table.dataset, table.component, strict=True)]
+    return np.asarray(names, dtype=object)
 
 
 @dataclass(frozen=True)
@@ -193,16 +191,23 @@ class _Measure:
 
 
 def _protocol(scorer: ScoresCrops, split: str | None, resamples: int, seed: int, recrop: bool) -> dict[str, Any]:
+    return {
+        **how_judged(scorer, split, resamples, seed),
+        "crop": {"from": "faces found by MTCNN, the largest" if recrop else "table", **scorer.card.crop.to_dict()},
+        "video_score": "mean of the frames' log-odds without the highest and lowest fifth; a video is one data set,"
+        " manipulation, quality and clip",
+    }
+
+
+def how_judged(scorer: ScoresCrops, split: str | None, resamples: int, seed: int) -> dict[str, Any]:
+    """What every protocol says: detector, split, calibration, threshold and interval."""
     card = scorer.card
     return {
         "detector": {"name": scorer.name, "version": card.version, "weights_sha256": card.weights_sha256},
         "split": split,
-        "crop": {"from": "faces found by MTCNN, the largest" if recrop else "table", **card.crop.to_dict()},
         "threshold": card.threshold,
         "threshold_rule": card.threshold_rule,
         "calibration": dict(card.calibration),
-        "video_score": "mean of the frames' log-odds without the highest and lowest fifth; a video is one data set,"
-        " manipulation, quality and clip",
         "interval": {
             "method": "percentile bootstrap over components (near-duplicate sources)",
             "confidence": 0.95,

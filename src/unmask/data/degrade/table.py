@@ -59,7 +59,7 @@ def degrade_table(
     losses: list[tuple[float, float]] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        jobs = ((table.encoded(row), _seed(table, row), chosen) for row in range(len(table)))
+        jobs = ((table.encoded(row), camera_seed(table, row), chosen) for row in range(len(table)))
         for row, (image, psnr, ssim, reason) in enumerate(_mapped(jobs, workers)):
             if progress is not None:
                 progress(str(out), row + 1, len(table))
@@ -76,7 +76,8 @@ def degrade_table(
     return Degraded(written, float(psnr), float(ssim), tuple(left_out))
 
 
-def _seed(table: FaceTable, row: int) -> str:
+def camera_seed(table: FaceTable, row: int) -> str:
+    """The seed of a row's motion and noise: that of the real it was made from."""
     return f"{table.dataset[row]}/{table.source[row]}/{table.frame[row]}"
 
 

@@ -1,0 +1,73 @@
+"""``unmask attack``: how a finished detector stands up to noise, blur, flow and compression."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from unmask.commands.terminal import FAILED, complain, count, positive, progress
+
+
+def add(commands: Any) -> None:
+    attack = commands.add_parser(
+        "attack",
+        help="robustness of a finished detector: noise, blur, flow, compression",
+        description="Attack a detector on face tables (Parquet, taken as one) by noise, blur, flow and free kernels,"
+        " each beside a random change as strong, and by codecs. The attacker knows weights and labels.",
+        epilog="Exit code: 0 all rows attacked, 1 some left out (each is named), 2 usage, bad detector or table.",
+    )
+    attack.add_argument("detector", metavar="DETECTOR", help="folder of a detector with its weights, or `default`")
+    attack.add_argument("tables", nargs="+", metavar="DATA", help="Parquet file, or a folder of them")
+    attack.add_argument(
+        "--attack", nargs="+", metavar="NAME", help="noise, blur, flow, kernel, compression (default: all)"
+    )
+    attack.add_argument("--split", metavar="S", help="only rows of this split")
+    attack.add_argument("--limit", type=positive, metavar="N", help="as many reals as fakes, N rows at most")
+    attack.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="of rows, attacks and resamples (default: 0)"
+    )
+    attack.add_argument("--json", metavar="FILE", help="write one object with every figure and interval")
+    attack.add_argument(
+        "--bootstrap", type=count, default=1000, metavar="N", help="resamples of the intervals, 0 for none"
+    )
+    attack.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from unmask.writing import check_writable, write_text
+
+    if options.json is not None:
+        check_writable(options.json)
+
+    from unmask.data.table import FaceTable
+    from unmask.evaluation.attack_plan import plan
+    from unmask.evaluation.attack_result import render_attacks
+    from unmask.evaluation.attacks import attack_detector, load_attackable
+
+    plan(options.attack)  # a name that is none is said before the work
+    scorer = load_attackable(options.detector)
+    with progress() as show:
+        found = attack_detector(
+            scorer,
+            FaceTable.read(options.tables, options.split),
+            tables=options.tables,
+            attacks=options.attack,
+            split=options.split,
+            limit=options.limit,
+            bootstrap=options.bootstrap,
+            seed=options.seed,
+            progress=show,
+        )
+    if options.json is not None:
+        write_text(options.json, json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+    from rich.console import Console
+
+    # A file or pipe has no width: nothing may be cut off there.
+    Console(width=None if sys.stdout.isatty() else 200).print(render_attacks(found))
+    counts = found.counts
+    print(f"{counts['real_rows']:,} reals and {counts['fake_rows']:,} fakes of {counts['components']:,} sources")
+    for row in found.left_out:
+        complain(f"{row['row']}: {row['reason']}")
+    return FAILED if found.left_out else 0
