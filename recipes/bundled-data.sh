@@ -10,6 +10,6 @@ unmask forge "$train" "$out/few" --limit 3000 || [ $? -eq 1 ]
 unmask forge "$train" "$out/few" --limit 3000 --method given || [ $? -eq 1 ]
 unmask forge "$train" "$out/many" --limit 8000 --seed 1 --method face-swap self-blend || [ $? -eq 1 ]
 unmask forge "$val" "$out/val" --limit 300 --models "$out/few" || [ $? -eq 1 ]
-for name in real given self-blend face-swap reenact; do
+for name in real given self-blend; do
     unmask degrade "$out/few/$name.parquet" "$out/h264/$name" --quality h264-32
 done
