@@ -57,7 +57,7 @@ def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     data, out = small.parent / "data", small.parent / "out"
     small.write_text(small.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
     code = "import sys; from unmask.protocols.runner import work; sys.exit(work(*sys.argv[1:]))"
-    command = [sys.executable, "-c", code, str(small), str(data), str(out), ""]
+    command = [sys.executable, "-c", code, str(small), str(data), str(out)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     runner = Runner(small, data, out)
     while not any(runner.done(run) for run in runner.protocol.runs()):

@@ -15,12 +15,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from unmask.errors import UnmaskError
 from unmask.training.recipe import Recipe, build, read_recipe
+
+#: What a quick version changes in every run: enough to go through everything, nothing to learn from.
+QUICK = (
+    "run.steps=3",
+    "run.log_every=1",
+    "run.validate_every=3",
+    "optimiser.warmup_steps=1",
+    "data.batch_size=8",
+)
 
 Scope = Literal["in-domain", "Q", "GF", "GFQ", "GFD"]
 SCOPES: tuple[Scope, ...] = ("in-domain", "Q", "GF", "GFQ", "GFD")
@@ -177,6 +186,20 @@ class Protocol:
             for manipulation in self.training.manipulations
             for method in self.methods
         ]
+
+    def quick(self) -> Protocol:
+        """The same in minutes: the first manipulation, two seeds, three rounds a run, an eighth of the test rows.
+
+        It shows that everything is there and works; its numbers mean nothing, so it makes no claim to report.
+        """
+        return replace(
+            self,
+            claim="choose",
+            seeds=self.seeds[:2],
+            training=replace(self.training, manipulations=self.training.manipulations[:1]),
+            tests=tuple(replace(test, every=8 * test.every) for test in self.tests),
+            methods=tuple(replace(method, set=(*method.set, *QUICK)) for method in self.methods),
+        )
 
     def method(self, name: str) -> Method:
         return next(method for method in self.methods if method.name == name)

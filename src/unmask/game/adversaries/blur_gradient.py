@@ -50,6 +50,8 @@ class GradientBlur(Ascent):
         start: sigma of the constant start, in pixels; None takes the geometric mean of the bounds. The
             precision rule starts at the constant that has the norm.
         norm: L2 norm of the precision map of a 256 x 256 sample; only the precision rule reads it.
+        vary: each image is attacked with a strength of its own: ``alpha`` times a draw from [0, 1]. A classifier that
+            has learned little learns from the weak attacks, one that has learned much from the strong ones.
 
     Raises:
         ValueError: an argument outside its range, or a random start for the precision rule.
@@ -71,6 +73,7 @@ class GradientBlur(Ascent):
         cell: int = 16,
         start: float | None = None,
         norm: float = 100.0,
+        vary: bool = False,
     ) -> None:
         super().__init__(steps)
         self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
@@ -91,7 +94,7 @@ class GradientBlur(Ascent):
         check_field(field, cell)
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         self.alpha, self.rule, self.norm = alpha, rule, norm
-        self.random_start, self.field, self.cell = random_start, field, cell
+        self.random_start, self.field, self.cell, self.vary = random_start, field, cell, vary
         self.start = math.sqrt(sigma_min * sigma_max) if start is None else start
 
     @classmethod
@@ -117,10 +120,12 @@ class GradientBlur(Ascent):
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Blurred images; the map is sigma in pixels, (B, 1, H, W)."""
         images = images.detach()
+        start = self._start(images)
+        alpha = self.alpha * torch.rand_like(images[:, :1, :1, :1]) if self.vary else self.alpha
         played = self.climb(
-            self._start(images),
+            start,
             lambda played: pixelwise_gaussian_blur(images, self._sigma(played), self.kernel_size),
-            lambda played, gradient: self._move(played, gradient, images),
+            lambda played, gradient: self._move(played, gradient, images, alpha),
             labels,
             classifier,
         )
@@ -138,13 +143,11 @@ class GradientBlur(Ascent):
     def _sigma(self, played: Tensor) -> Tensor:
         return played.rsqrt() if self.rule == "precision" else played
 
-    def _move(self, played: Tensor, gradient: Tensor, images: Tensor) -> Tensor:
+    def _move(self, played: Tensor, gradient: Tensor, images: Tensor, alpha: Tensor | float) -> Tensor:
         if self.rule == "precision":
-            return self._with_norm((played + self.alpha * gradient).clamp(min=SMALLEST_PRECISION), images)
-        if self.rule == "raw":
-            moved = played + self.alpha * gradient
-        else:  # sigma is positive: its gradient and that of its logarithm have the same sign
-            moved = played * torch.exp(self.alpha * gradient.sign())
+            return self._with_norm((played + alpha * gradient).clamp(min=SMALLEST_PRECISION), images)
+        # Sigma is positive: its gradient and that of its logarithm have the same sign.
+        moved = played + alpha * gradient if self.rule == "raw" else played * torch.exp(alpha * gradient.sign())
         return moved.clamp(self.sigma_min, self.sigma_max)
 
     def _with_norm(self, precision: Tensor, images: Tensor) -> Tensor:
