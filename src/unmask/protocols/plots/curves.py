@@ -18,7 +18,7 @@ from unmask.protocols.summary import Measured, student
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FEW = 0.002  # share of the rows below which a bin says nothing
+_FEW = 0.005  # share of the rows below which a bin says nothing
 
 
 @styled()

@@ -51,7 +51,7 @@ def forest(comparison: Comparison) -> Section:
                 known["mean"], place, "o", color=colour, mfc=colour if over_plain else "#fffffe", ms=6.5, zorder=3
             )
         axes.set_yticks(range(len(rows)), [label for label, *_ in rows])
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, pad=10)
         axes.spines["left"].set_visible(False)
         axes.set(xlabel="gain (points of AUC)", xlim=(-most, most), ylim=(len(rows) - 0.4, -0.6))
         axes.grid(True, axis="x")
@@ -94,9 +94,8 @@ def cost(comparison: Comparison) -> Section:
             axes.plot([place] * 2, list(over["with_sources"].values()), color=options["color"], lw=1, alpha=0.6)
         axes.plot(place, over["mean"], label=name, **options)
     axes.set(xlabel="training speed (plain = 1)", ylabel=f"gain on {scope} (points of AUC)")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.12 * axes.dataLim.x1)
     axes.grid(True)
-    axes.margins(x=0.1)
     legend_below(figure, axes)
     section.panels.append(Panel("cost", scope, figure))
     return section

@@ -107,6 +107,6 @@ def _figure(comparison: Comparison, values: Values, colours: str, norm: Normaliz
             continue
         red, green, blue, _ = matplotlib.colormaps[colours](norm(value))
         ink = "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "#ffffff"
-        text = format(value, form).replace("-", "−")
+        text = format(round(value, 1) + 0.0, form).replace("-", "−")  # no minus before a zero
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", size=size, color=ink)
     return figure

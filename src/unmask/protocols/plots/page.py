@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -51,18 +51,21 @@ def write_page(
         UnmaskError: matplotlib is not installed, or a file cannot be read or written.
     """
     comparison = Comparison(protocol, tests, out, summary, measured)
-    level, gain = heat_maps(comparison)
-    sections = [forest(comparison), gain, level]
-    drawn: list[Callable[[Comparison], Section]] = [roc_curves, strength_curves, calibration_curves, cost]
-    sections += [draw(comparison) for draw in (*drawn, sigma_over_training)]
-    if faces:
-        sections += replayed(comparison, tests.tables(), faces)
+    sections = draw_all(comparison, faces)
     write_text(out / "page.html", render_page(comparison, sections))
     if plots is not None:
         for section in sections:
             for panel in section.panels:
                 write_panel(panel, plots)
     return sections
+
+
+def draw_all(comparison: Comparison, faces: int = 64) -> list[Section]:
+    """Every section of the page, in its order; ``faces`` as for :func:`write_page`."""
+    level, gain = heat_maps(comparison)
+    sections = [forest(comparison), gain, level, roc_curves(comparison), calibration_curves(comparison)]
+    sections += [strength_curves(comparison), cost(comparison), sigma_over_training(comparison)]
+    return [*sections, *(replayed(comparison, comparison.tests.tables(), faces) if faces else ())]
 
 
 def render_page(comparison: Comparison, sections: Sequence[Section]) -> str:
@@ -100,7 +103,8 @@ def _section(section: Section) -> str:
     missing = "".join(f"<li>{escape(each)}</li>" for each in section.missing)
     missing = f'<div class="missing"><b>Not drawn</b><ul>{missing}</ul></div>' if missing else ""
     body = f'{caption}<div class="panels">{figures}</div>{missing}'
-    return f'<section id="{section.name}"><h2>{escape(section.title)}</h2>{body}</section>'
+    narrow = ' class="one"' if len(section.panels) < 2 else ""
+    return f'<section id="{section.name}"{narrow}><h2>{escape(section.title)}</h2>{body}</section>'
 
 
 def _methods(comparison: Comparison) -> str:

@@ -169,7 +169,9 @@ def spectrum(found: Replay, told: str) -> Section:
         axes.plot(found.frequency, middle, color=colour, linestyle=line, label=f"{kind}s, removed")
         clean = np.median(found.clean[kind], axis=0)
         axes.plot(found.frequency, clean, color=colour, linestyle=line, lw=0.8, label=f"{kind}s, clean")
-    axes.set(xlabel="radial frequency (cycles a pixel)", ylabel="power", yscale="log", xlim=(0, 0.5))
+    axes.set(
+        xlabel="radial frequency (cycles a pixel)", ylabel="power (squared intensity)", yscale="log", xlim=(0, 0.5)
+    )
     axes.grid(True)
     legend_below(figure, axes)
     section.panels.append(Panel("spectrum", "Reals and fakes", figure))

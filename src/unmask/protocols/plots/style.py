@@ -1,7 +1,7 @@
 """What all figures share: one size, one palette, and an SVG that a page can recolour.
 
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color), which stay apart for every kind of colour vision;
-line and marker tell a control from its game without any colour. On the page each becomes a CSS variable, so that one
+line and marker tell a control from a game without any colour. On the page each becomes a CSS variable, so that one
 drawing serves light and dark.
 """
 
@@ -64,7 +64,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a method is drawn everywhere: a control shares its game's colour, with a dashed line and an open marker."""
+    """How a method is drawn everywhere: a control with a dashed line and an open marker."""
 
     colour: str
     line: str
@@ -110,19 +110,24 @@ def need_matplotlib() -> None:
 
 
 def looks(protocol: Protocol) -> dict[str, Look]:
-    """The look of every method, by name: the same whichever of them are finished."""
+    """The look of every method, by name, the same whichever of them are finished.
+
+    A control is dashed and open; where there are more methods than colours, it shares its game's.
+    """
     controls: dict[str, str] = {}
     for method in protocol.methods:
         if method.control and method.control != protocol.plain.name:
             controls.setdefault(method.control, method.name)
-    others = [method.name for method in protocol.methods if method.role != "plain" and method.name not in controls]
-    known = {protocol.plain.name: Look(PLAIN, "-", "D", True)}
-    for number, name in enumerate(others):
+    plain, others = protocol.plain.name, [method.name for method in protocol.methods if method.role != "plain"]
+    share = len(others) > len(PALETTE)
+    known = {plain: Look(PLAIN, "-", "D", True)}
+    coloured = [name for name in others if not share or name not in controls]
+    for number, name in enumerate(coloured):
         again, place = divmod(number, len(PALETTE))
         known[name] = Look(PALETTE[place], ("-", "-.", ":")[again % 3], "os^"[again % 3], True)
     for name, game in controls.items():
-        # A control of a control, or of each other: no game to take the colour from.
-        whose = known.get(game, Look(SOFT, "-", "v", True))
+        # Each the control of the other: nobody to take the colour from.
+        whose = known.get(name) or known.get(game) or Look(SOFT, "-", "v", True)
         known[name] = Look(whose.colour, "--", whose.marker, False)
     return known
 
