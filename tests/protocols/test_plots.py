@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +23,7 @@ from unmask.protocols.plots import Section, write_page
 from unmask.protocols.plots.curves import roc_curves, strength_curves
 from unmask.protocols.plots.gains import cost, forest
 from unmask.protocols.plots.grids import heat_maps
-from unmask.protocols.plots.outcomes import GRID, Comparison, reliability, roc
+from unmask.protocols.plots.outcomes import GRID, Comparison, area, reliability, roc
 from unmask.protocols.plots.played import sigma_over_training
 from unmask.protocols.plots.style import looks
 from unmask.protocols.protocol import Run
@@ -150,6 +151,7 @@ def test_roc_of_perfect_scores_passes_the_corner() -> None:
     fake, scores = rng.random(4000) < 0.5, rng.normal(size=4000)
     scores += fake
     assert np.trapezoid(roc(fake, scores), GRID) == pytest.approx(roc_auc_score(fake, scores), abs=2e-3)
+    assert area(fake, scores) == pytest.approx(roc_auc_score(fake, scores))
 
 
 def test_roc_is_of_all_cells_of_the_scope(small: Path) -> None:
@@ -228,7 +230,7 @@ def test_what_is_missing_is_said(small: Path) -> None:
     assert sections["sigma"].missing == ["No finished run logged a sigma: none was trained against a blur."]
     assert "no run of a game that blurs is finished" in sections["map"].missing[0]
     for section in sections.values():
-        assert all(each in page for each in section.missing)
+        assert all(escape(each) in page for each in section.missing)
     assert re.search(r"game</th><td>game, chosen</td><td colspan=\"\d\">no run is finished", page)
 
 

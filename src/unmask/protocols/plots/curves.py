@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unmask.evaluation.metrics import ECE_BINS
-from unmask.protocols.plots.outcomes import GRID, UNSEEN, Array, Comparison, over_seeds, reliability, roc
+from unmask.protocols.plots.outcomes import GRID, UNSEEN, Array, Comparison, area, over_seeds, reliability, roc
 from unmask.protocols.plots.style import PLAIN, Panel, Section, legend_below, new_axes, styled
 from unmask.protocols.protocol import Scope
 from unmask.protocols.summary import Measured, student
@@ -34,18 +34,20 @@ def roc_curves(comparison: Comparison) -> Section:
     for scope in UNSEEN:
         found = {}
         for name in comparison.focus:
-            curves = over_seeds(comparison.of(name), partial(_roc, comparison, scope))
-            if curves is not None:
-                found[name] = curves
+            curves, areas = (
+                over_seeds(comparison.of(name), partial(_pooled, comparison, scope, of)) for of in (roc, area)
+            )
+            if curves is not None and areas is not None:
+                found[name] = curves, float(areas.mean())
         if not found:
             section.missing.append(f"{scope}: no finished run has such cells.")
             continue
         figure, (axes,) = new_axes(4.6 + 0.12 * len(found))
         axes.plot([0, 1], [0, 1], color=PLAIN, lw=0.7)
-        for name, curves in found.items():
+        for name, (curves, share) in found.items():
             look = comparison.looks[name]
             mean = curves.mean(axis=0)
-            label = f"{name} (AUC {100 * np.trapezoid(mean, GRID):.1f} %)"
+            label = f"{name} (AUC {100 * share:.1f} %)"
             axes.plot(GRID, mean, color=look.colour, linestyle=look.line, label=label)
             if len(curves) > 1 and len(found) <= 4:
                 axes.fill_between(GRID, curves.min(axis=0), curves.max(axis=0), color=look.colour, alpha=0.15, lw=0)
@@ -59,9 +61,12 @@ def roc_curves(comparison: Comparison) -> Section:
     return section
 
 
-def _roc(comparison: Comparison, scope: Scope, each: Measured) -> Array | None:
+def _pooled(
+    comparison: Comparison, scope: Scope, of: Callable[..., Array | float], each: Measured
+) -> Array | float | None:
+    """A function of labels and scores, for all cells of a scope together."""
     pooled = comparison.pooled(each.run, [scope])
-    return None if pooled is None else roc(*pooled)
+    return None if pooled is None else of(*pooled)
 
 
 @styled()

@@ -159,20 +159,20 @@ def spectrum(found: Replay, told: str) -> Section:
         f" lines, the clean faces themselves. {told}",
     )
     figure, (axes,) = new_axes(3.6)
-    smallest = min(float(np.median(each, axis=0).max()) for each in found.removed.values())
-    if smallest <= 0:
-        section.missing.append("The adversary changed nothing.")
-        return section
     for kind, (colour, line) in _KINDS.items():
+        if not found.removed[kind].any():
+            section.missing.append(f"The adversary leaves {kind}s as they are.")
+            continue
         low, middle, high = np.percentile(found.removed[kind], [25, 50, 75], axis=0)
         axes.fill_between(found.frequency, low, high, color=colour, alpha=0.2, lw=0)
         axes.plot(found.frequency, middle, color=colour, linestyle=line, label=f"{kind}s, removed")
         clean = np.median(found.clean[kind], axis=0)
         axes.plot(found.frequency, clean, color=colour, linestyle=line, lw=0.8, label=f"{kind}s, clean")
     axes.set(
-        xlabel="radial frequency (cycles a pixel)", ylabel="power (squared intensity)", yscale="log", xlim=(0, 0.5)
+        xlabel="radial frequency (cycles a pixel)", ylabel="power (squared intensity)", yscale="log", xlim=(0, 0.71)
     )
     axes.grid(True)
     legend_below(figure, axes)
-    section.panels.append(Panel("spectrum", "Reals and fakes", figure))
+    if len(section.missing) < len(_KINDS):
+        section.panels.append(Panel("spectrum", "Reals and fakes", figure))
     return section

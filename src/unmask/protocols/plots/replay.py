@@ -31,7 +31,7 @@ class Replay:
     Attributes:
         rows: how many faces were attacked.
         sigma: (S, S) mean sigma in pixels; empty if the adversary plays no blur.
-        frequency: (K,) radial frequency in cycles a pixel, from 0 to 0.5.
+        frequency: (K,) radial frequency in cycles a pixel, from 0 to 0.71.
         clean, removed: (rows, K) power of each face, and of clean minus attacked: see :func:`radial_power`.
     """
 
@@ -112,16 +112,18 @@ def radial_power(images: Array) -> tuple[Array, Array]:
         images: (N, C, H, W).
 
     Returns:
-        (K,) frequencies in cycles a pixel, middles of bins between 0 and 0.5, and (N, K) mean power in each.
+        (K,) frequencies in cycles a pixel, middles of bins between 0 and 0.71, the corner of the spectrum, where the
+        checkerboards of upsampling lie; and (N, K) mean power in each.
     """
     height, width = images.shape[-2:]
     window = np.hanning(height)[:, None] * np.hanning(width)
     centred = images - images.mean(axis=(-2, -1), keepdims=True)
     power = np.abs(np.fft.fft2(centred * window)) ** 2 / np.sum(window**2)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
-    bins = max(4, min(height, width) // 4)
-    place = np.floor(radius * 2 * bins).astype(int)
-    middles = (np.arange(bins) + 0.5) / (2 * bins)
+    side = 0.5 / max(4, min(height, width) // 4)
+    place = np.floor(radius / side).astype(int)
+    bins = int(place.max()) + 1
+    middles = (np.arange(bins) + 0.5) * side
     flat = power.mean(axis=1).reshape(len(images), -1)
     return middles, np.stack([flat[:, place.ravel() == each].mean(axis=1) for each in range(bins)], axis=1)
 
