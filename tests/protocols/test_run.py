@@ -24,7 +24,7 @@ from unmask.protocols.scoring import Tests
 def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = small.parent / "out"
     command = ["evaluate", "--protocol", str(small), "--data", str(small.parent / "data"), "--out", str(out)]
-    assert main([*command, "--bootstrap", "50"]) == 0
+    assert main([*command, "--bootstrap", "50", "--plots", str(out / "figures")]) == 0
     printed = capsys.readouterr().out
     assert "12 of 12 runs" in printed
     assert "GFQ" in printed
@@ -36,6 +36,13 @@ def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys:
             assert gain["low"] <= gain["mean"] <= gain["high"]
             assert gain["seeds"] == 2
             assert gain["pairs"] == 4
+
+    # It ends with a page; the generator is gone, and what plays in its place is named.
+    page = (out / "page.html").read_text()
+    assert "GFD" in page
+    assert "A/game/seed0; its generator was not kept" in page
+    assert "Not drawn" in page  # one rate of H.264 makes no curve
+    assert (out / "figures/spectrum.webp").is_file()
 
     # The control was as strong as the game, class by class.
     log = [json.loads(line) for line in (out / "A/matched/seed0/log.jsonl").read_text().splitlines()]
@@ -104,6 +111,7 @@ def test_only_a_blur_can_be_matched(tmp_path: Path) -> None:
 
 def test_usage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate"]) == 2
+    assert main(["evaluate", "default", "table.parquet", "--plots", "p"]) == 2
     assert main(["evaluate", "--protocol", str(small)]) == 2
     assert main(["evaluate", "default", "--protocol", str(small), "--data", "d", "--out", "o"]) == 2
     assert "needs --data and --out" in capsys.readouterr().err

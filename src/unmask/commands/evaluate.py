@@ -31,19 +31,28 @@ def add(commands: Any) -> None:
         help="find the face in every image and crop it by the detector's recipe",
     )
     protocols = evaluate.add_argument_group(
-        "protocols", "Instead of DETECTOR and DATA: train every method alike, test on what none has seen, compare."
+        "protocols",
+        "Instead of DETECTOR and DATA: train every method alike, test on what none has seen, compare:"
+        " OUT/summary.json, and OUT/page.html with all figures.",
     )
     protocols.add_argument("--protocol", metavar="FILE.toml", help="who trains on what, and is tested on what")
     protocols.add_argument("--data", metavar="DIR", help="folder of the face tables that the protocol names")
     protocols.add_argument("--out", metavar="DIR", help="the comparison's folder; what is done there is not done again")
     protocols.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings side by side")
-    protocols.add_argument("--summary-only", action="store_true", help="no training: only sum up the finished runs")
+    protocols.add_argument(
+        "--summary-only", action="store_true", help="no training: only sum up and draw the finished runs"
+    )
+    protocols.add_argument(
+        "--plots", metavar="DIR", help="also write each figure of OUT/page.html as SVG and WebP (needs unmask[train])"
+    )
     evaluate.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     if options.protocol is not None:
         return _protocol(options)
+    if options.plots is not None:
+        raise UnmaskError("--plots", "goes with --protocol")
     if options.detector is None or not options.tables:
         raise UnmaskError("evaluate", "needs a DETECTOR and DATA, or --protocol")
     from unmask.writing import check_writable, write_text
@@ -83,21 +92,30 @@ def _protocol(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from unmask.protocols import evidence, measure, read_protocol, run_protocol, summarise
+    from unmask.protocols.plots import need_matplotlib, write_page
     from unmask.protocols.render import render
     from unmask.protocols.scoring import Tests
     from unmask.writing import check_writable, write_text
 
     if options.json is not None:
         check_writable(options.json)
+    if options.plots is not None:
+        need_matplotlib()  # asked for: said now, not after hours
     out = Path(options.out)
     if options.summary_only:
         protocol = read_protocol(options.protocol)
     else:
         protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs)
     tests = Tests(protocol, Path(options.data), out / "cache")
-    summary = summarise(protocol, measure(protocol, tests, out, options.bootstrap))
+    measured = measure(protocol, tests, out, options.bootstrap)
+    summary = summarise(protocol, measured)
     if protocol.best:
         summary["evidence"] = evidence(summary)
     write_text(options.json or out / "summary.json", json.dumps(summary, indent=1) + "\n")
     Console(width=None if sys.stdout.isatty() else 200).print(render(summary))
+    try:
+        need_matplotlib()
+        write_page(protocol, tests, out, summary, measured, None if options.plots is None else Path(options.plots))
+    except UnmaskError as error:  # the numbers are there: they do not depend on being drawn
+        complain(f"no page: {error}")
     return 0

@@ -178,7 +178,7 @@ def _spread(found: Sequence[Measured], scope: Scope) -> dict[str, Any]:
     for each in found:
         by_seed.setdefault(each.run.seed, []).append(100 * each.scopes[scope])
     values = np.asarray([np.mean(values) for values in by_seed.values()])
-    return {**_student(values), "runs": len(found)}
+    return {**student(values), "runs": len(found)}
 
 
 def _gains(
@@ -209,13 +209,13 @@ def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope, 
     values = np.asarray([np.mean([difference for difference, _ in each]) for each in pairs.values()])
     resampled = np.stack([np.mean([draws for _, draws in each], axis=0) for each in pairs.values()])
     return {
-        **_student(values),
+        **student(values),
         "with_sources": _both(resampled, seed),
         "pairs": sum(map(len, pairs.values())),
     }
 
 
-def _student(values: Array) -> dict[str, Any]:
+def student(values: Array) -> dict[str, Any]:
     """Mean, standard deviation and 95 % interval of Student's t; none of the latter two for a single seed."""
     mean, seeds = float(values.mean()), len(values)
     known: dict[str, Any] = {"mean": round(mean, 3), "sd": None, "low": None, "high": None, "seeds": seeds}
