@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.tables import encode, write_table
-from unmask.protocols import measure, read_protocol, run_protocol, summarise
+from unmask.cli import main
+from unmask.protocols import read_protocol
 from unmask.protocols.protocol import Protocol
-from unmask.protocols.scoring import Tests
 
 UNSEEN = Path(__file__).parents[2] / "recipes" / "protocols" / "unseen.toml"
 CLIPS = 48
@@ -51,8 +52,9 @@ def tables(protocol: Protocol, data: Path) -> None:
 def test_the_comparison_goes_through_from_tables_to_intervals(tmp_path: Path) -> None:
     protocol, data, out = read_protocol(UNSEEN).quick(), tmp_path / "data", tmp_path / "out"
     tables(protocol, data)
-    assert run_protocol(UNSEEN, data, out, quick=True) == protocol
-    summary = summarise(protocol, measure(protocol, Tests(protocol, data, out / "cache"), out, 20))
+    command = ["evaluate", "--protocol", str(UNSEEN), "--data", str(data), "--out", str(out), "--quick"]
+    assert main([*command, "--bootstrap", "20"]) == 0
+    summary = json.loads((out / "summary.json").read_text())
     assert summary["finished"] == summary["planned"] == 2 * len(protocol.methods)
     best = summary["gains"][protocol.best]
     for scope in ("GF", "GFQ", "GFD"):

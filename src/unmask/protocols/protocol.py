@@ -29,6 +29,7 @@ QUICK = (
     "run.validate_every=3",
     "optimiser.warmup_steps=1",
     "data.batch_size=8",
+    "data.size=64",
 )
 
 Scope = Literal["in-domain", "Q", "GF", "GFQ", "GFD"]
