@@ -3,6 +3,19 @@
 Importing one imports nothing heavy, so that ``unmask --help`` answers at once.
 """
 
-from unmask.commands import attack, calibrate, degrade, detect, evaluate, export, forge, prepare, serve, table, train
+from unmask.commands import (
+    attack,
+    calibrate,
+    degrade,
+    detect,
+    evaluate,
+    export,
+    forge,
+    mix,
+    prepare,
+    serve,
+    table,
+    train,
+)
 
-COMMANDS = (detect, serve, prepare, table, train, evaluate, attack, calibrate, export, forge, degrade)
+COMMANDS = (detect, serve, prepare, table, train, evaluate, attack, calibrate, mix, export, forge, degrade)
