@@ -45,5 +45,5 @@ def mix_detectors(
         else tensor
         for name, tensor in new.items()
     }
-    training = {"mixed": {"first": dict(before.training), "second": dict(card.training), "share": share}}
+    training = {**card.training, "mixed": {"share": share, "first": dict(before.training)}}
     return save_detector(out, mixed, replace(card, training=training, results={}, adversary=None))
