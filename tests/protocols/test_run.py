@@ -37,10 +37,10 @@ def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys:
             assert gain["seeds"] == 2
             assert gain["pairs"] == 4
 
-    # It ends with a page; the generator is gone, and what plays in its place is named.
+    # It ends with a page, for which the generator that came with its detector plays once more.
     page = (out / "page.html").read_text()
     assert "GFD" in page
-    assert "A/game/seed0; its generator was not kept" in page
+    assert "A/game/seed0, blur-generator played once more against the finished detector" in page
     assert "Not drawn" in page  # one rate of H.264 makes no curve
     assert (out / "figures/spectrum.webp").is_file()
 

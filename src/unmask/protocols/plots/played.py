@@ -100,8 +100,8 @@ def _replay(comparison: Comparison, data: Mapping[str, Path], limit: int) -> tup
     if name.startswith("blur-generator") and read_card(detector / CARD).adversary is None:
         name, options = stand_in(name, options)
         told = (
-            f"{run.name}; its generator was not kept, so gradient ascent within the same bounds plays against the"
-            " finished detector"
+            f"{run.name}; no generator came with its detector, so gradient ascent within the same bounds plays"
+            " against the finished detector"
         )
     found = replay(detector, name, options, tables, limit=limit)
     return found, f"{told}, on {found.rows['real']} reals and {found.rows['fake']} fakes of {cell.name}."
