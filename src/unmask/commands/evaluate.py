@@ -108,8 +108,7 @@ def _protocol(options: argparse.Namespace) -> int:
         need_matplotlib()  # asked for: said now, not after hours
     out = Path(options.out)
     if options.summary_only:
-        protocol = read_protocol(options.protocol)
-        protocol = protocol.quick() if options.quick else protocol
+        protocol = read_protocol(options.protocol, quick=options.quick)
     else:
         protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs, quick=options.quick)
     tests = Tests(protocol, Path(options.data), out / "cache")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from unmask.evaluation.bootstrap import Estimate
+from unmask.evaluation.result import with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -105,7 +106,7 @@ def render_attacks(found: Robustness) -> Table:
         family = played.attack
         control = ["-"] * 3
         if played.control is not None:
-            control = [_interval(played.control.metrics["auc"]), *_strength(played.control)[:2]]
+            control = [with_interval(played.control.metrics["auc"]), *_strength(played.control)[:2]]
         table.add_row(name, played.method, played.strength, *_cells(played.outcome), *control)
     return table
 
@@ -114,7 +115,7 @@ def _cells(outcome: Outcome) -> list[str]:
     metrics = outcome.metrics
     shares = (metrics[name].value for name in ("accuracy", "fakes_called_real", "reals_called_fake"))
     return [
-        _interval(metrics["auc"]),
+        with_interval(metrics["auc"]),
         *("-" if share is None else f"{share:.3f}" for share in shares),
         *_strength(outcome),
     ]
@@ -126,11 +127,3 @@ def _strength(outcome: Outcome) -> list[str]:
         "-" if outcome.psnr is None else f"{outcome.psnr:.1f}",
         "-" if outcome.sigma is None else f"{outcome.sigma:.2f}",
     ]
-
-
-def _interval(found: Estimate) -> str:
-    if found.value is None:
-        return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:.3f}"
-    return f"{found.value:.3f}\n{found.low:.3f}-{found.high:.3f}"

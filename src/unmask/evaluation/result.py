@@ -166,10 +166,11 @@ def _add(table: Table, name: str, levels: Levels, level: str) -> None:
     counts = levels.counts
     unit = "videos" if level == "video" else "rows"
     classes = f"{counts[f'real_{unit}']} + {counts[f'fake_{unit}']}"
-    table.add_row(name, level, classes, *(_cell(metrics[metric]) for metric in _COLUMNS))
+    table.add_row(name, level, classes, *(with_interval(metrics[metric]) for metric in _COLUMNS))
 
 
-def _cell(found: Estimate) -> str:
+def with_interval(found: Estimate) -> str:
+    """A figure as tables print it: three digits, its interval below, a dash where there is none."""
     if found.value is None:
         return "-"
     if found.low is None or found.high is None:

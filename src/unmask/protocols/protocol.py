@@ -244,8 +244,8 @@ class Protocol:
         return read_recipe(Path(self.folder) / self.recipe, overrides)
 
 
-def read_protocol(path: str | Path) -> Protocol:
-    """Read a protocol file.
+def read_protocol(path: str | Path, *, quick: bool = False) -> Protocol:
+    """Read a protocol file; ``quick`` gives its quick version (:meth:`Protocol.quick`).
 
     Raises:
         UnmaskError: it cannot be read, or a key or value does not fit; the message names it.
@@ -263,4 +263,4 @@ def read_protocol(path: str | Path) -> Protocol:
         raise UnmaskError(path, str(error).replace("Protocol.__init__() ", "")) from error
     for method in protocol.methods:  # a mistyped override is found now, not after hours
         protocol.recipe_of(Run(protocol.training.manipulations[0], method.name, protocol.seeds[0]), Path())
-    return protocol
+    return protocol.quick() if quick else protocol

@@ -49,9 +49,7 @@ class Runner:
     def __init__(
         self, protocol: str | Path, data: str | Path, out: str | Path, keep: bool = False, quick: bool = False
     ) -> None:
-        self.protocol = read_protocol(protocol)
-        if quick:
-            self.protocol = self.protocol.quick()
+        self.protocol = read_protocol(protocol, quick=quick)
         self.data, self.out, self.keep = Path(data), Path(out), keep
         self.tests = Tests(self.protocol, self.data, self.out / "cache")
         self.tests.check()

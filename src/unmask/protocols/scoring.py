@@ -86,7 +86,7 @@ class Tests:
     def _crops(self, name: str, scorer: Scorer) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
         table, rows = self._rows(name)
         finder = None
-        if self._sets[name.split("/")[0]].recrop:
+        if self._set(name).recrop:
             from unmask.faces.mtcnn import MTCNN
 
             finder = MTCNN()
@@ -97,8 +97,8 @@ class Tests:
         return list(crops.values()), table.component[list(crops)].astype(str)
 
     def _rows(self, name: str) -> tuple[FaceTable, list[int]]:
-        dataset, kind, _ = name.split("/")
-        test, table = self._sets[dataset], FaceTable.read(self.tables()[name])
+        kind = name.split("/")[1]
+        test, table = self._set(name), FaceTable.read(self.tables()[name])
         chosen = np.ones(len(table), dtype=bool)
         if "{manipulation}" not in test.tables:
             chosen = ~table.fake if kind == test.real else table.fake & (table.method == kind)
@@ -106,9 +106,13 @@ class Tests:
             chosen &= [zlib.crc32(name.encode()) % test.every == 0 for name in table.component]
         return table, np.flatnonzero(chosen).tolist()
 
+    def _set(self, name: str) -> TestSet:
+        """The test set that a table's name begins with."""
+        return self._sets[name.split("/")[0]]
+
     def _stem(self, name: str, size: int | str) -> str:
         """Name of the cache of a table, by the table's bytes."""
-        stat, every = self.tables()[name].stat(), self._sets[name.split("/")[0]].every
+        stat, every = self.tables()[name].stat(), self._set(name).every
         return f"{name.replace('/', '__')}-{size}-{every}-{stat.st_size}-{stat.st_mtime_ns}"
 
     def score(self, scorer: Scorer) -> dict[str, npt.NDArray[np.float32]]:
@@ -117,7 +121,7 @@ class Tests:
 
     def components(self, name: str) -> npt.NDArray[np.str_]:
         """(N,) the near-duplicate group of every row of a table: what the bootstrap draws by."""
-        if not self._sets[name.split("/")[0]].recrop:
+        if not self._set(name).recrop:
             table, rows = self._rows(name)
             return table.component[rows].astype(str)
         # Which images have a face is known since they were scored.
