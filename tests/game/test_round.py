@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from unmask.game.adversaries import GeneratorBlur, Noise
 from unmask.game.adversaries.base import Adversary
 from unmask.game.classifier import Classifier, build_classifier
-from unmask.game.round import Game, RoundConfig
+from unmask.game.round import Game, RoundConfig, _divergence
 
 
 def players(seed: int = 0, **options: object) -> tuple[Classifier, GeneratorBlur]:
@@ -147,8 +148,36 @@ def test_gradients_are_synchronised_once_for_both_players(batch: tuple[torch.Ten
     assert calls == [len(list(classifier.parameters())) + len(list(adversary.parameters()))]
 
 
+def test_consistency_is_the_divergence_from_the_clean_twin_which_does_not_move(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    clean = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    attacked = torch.tensor([[math.log(3), 0.0]], requires_grad=True)
+    loss = _divergence(clean, attacked)
+    assert loss.item() == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
+    loss.backward()
+    assert clean.grad is None
+    # The attacked side is drawn from .75 to the .5 that is said of the clean one.
+    torch.testing.assert_close(attacked.grad, torch.tensor([[0.25, -0.25]]))
+
+    classifier, _ = players()
+    nn.init.zeros_(classifier.backbone.get_classifier().weight)
+    knows_nothing = game(classifier.train(), Noise(), lr=0.0, adversarial_loss="consistency").play(*batch)
+    asked_for_the_class = game(classifier.train(), Noise(), lr=0.0).play(*batch)
+    assert knows_nothing.loss_adversarial is not None
+    assert asked_for_the_class.loss_adversarial is not None
+    assert knows_nothing.loss_adversarial.item() == pytest.approx(0.0, abs=1e-6)
+    assert asked_for_the_class.loss_adversarial.item() == pytest.approx(math.log(2), rel=1e-3)
+
+
 def test_wrong_configurations_are_refused() -> None:
-    for wrong in ({"play": "turns"}, {"weight": -1.0}, {"adversary_steps": 0}, {"adversarial": "both"}):
+    for wrong in (
+        {"play": "turns"},
+        {"weight": -1.0},
+        {"adversary_steps": 0},
+        {"adversarial": "both"},
+        {"adversarial_loss": "consistency", "adversarial": "split"},
+    ):
         with pytest.raises(ValueError, match="game"):
             RoundConfig(**wrong)  # type: ignore[arg-type]
     classifier, adversary = players()

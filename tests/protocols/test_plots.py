@@ -44,7 +44,8 @@ def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma:
         folder = out / run.name
         folder.mkdir(parents=True)
         np.savez(folder / "scores.npz", **{name: np.array(values, np.float32) for name, values in held.items()})
-        detector = {"calibration": {"method": "platt", "scale": 1.0, "offset": 0.0}}
+        training = protocol.recipe_of(run, small.parent / "data").to_dict()
+        detector = {"calibration": {"method": "platt", "scale": 1.0, "offset": 0.0}, "training": training}
         speed = {"plain": 40.0, "matched": 40.0, "game": 10.0}[run.method]
         (folder / "result.json").write_text(json.dumps({"detector": detector, "images_per_second": speed}))
         name = {"plain": "plain", "matched": "random-blur", "game": "blur-generator"}[run.method]

@@ -63,3 +63,9 @@ def test_the_comparison_goes_through_from_tables_to_intervals(tmp_path: Path) ->
             assert gain["with_sources"]["low"] <= gain["with_sources"]["high"]
     # Three rounds are no evidence.
     assert summary["claim"] == "choose"
+
+    # The folder is taken: the real comparison must not count these runs for its own.
+    tables_before = sorted(out.rglob("result.json"))
+    assert main([*command[:-1], "--summary-only"]) == 2
+    assert main(command[:-1]) == 2
+    assert sorted(out.rglob("result.json")) == tables_before

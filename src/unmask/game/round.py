@@ -38,6 +38,10 @@ class RoundConfig:
         attacked_classes: which of the adversarial rows are attacked: ``both``, or the ``real`` or ``fake`` alone.
         begin: share of the training, in [0, 1), that is plain before the adversary enters: what is attacked is then
             a classifier that has learned something. Only a training loop knows how far it is, so it reads this.
+        adversarial_loss: what the classifier is asked of attacked images: ``label``, their class, as in the paper;
+            or ``consistency``, what it says of their clean twins (KL divergence, the clean side held fixed; after
+            VAT, arXiv 1704.03976, and TRADES, arXiv 1901.08573). Where it knows nothing yet there is nothing to be
+            consistent with, so an early attack cannot keep it from learning.
         label_smoothing: of the classifier's own loss.
         micro_batches: a batch goes through the networks in so many equal parts, one after the other, whose gradients
             are averaged: as much less memory for one and the same move, but for BatchNorm, which then takes its
@@ -50,6 +54,7 @@ class RoundConfig:
     adversarial: Literal["twins", "split"] = "twins"
     attacked_classes: Literal["both", "real", "fake"] = "both"
     begin: float = 0.0
+    adversarial_loss: Literal["label", "consistency"] = "label"
     label_smoothing: float = 0.0
     micro_batches: int = 1
 
@@ -64,9 +69,14 @@ class RoundConfig:
             ("play", ("auto", "alternating", "simultaneous")),
             ("adversarial", ("twins", "split")),
             ("attacked_classes", ("both", "real", "fake")),
+            ("adversarial_loss", ("label", "consistency")),
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"game.{field} is one of {allowed}, got {getattr(self, field)!r}")
+        if self.adversarial_loss == "consistency" and self.adversarial != "twins":
+            raise ValueError(
+                "game.adversarial_loss = 'consistency' compares an image with its clean twin: it needs twins"
+            )
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,10 @@ class Game:
             both = self.classifier(torch.cat([clean[0], images]))
             logits_clean, logits = both.split([len(clean[0]), len(images)])
         loss_clean = self._loss(logits_clean, clean[1])
-        loss_adversarial = self._loss(logits, target[1])
+        if self.config.adversarial_loss == "consistency":
+            loss_adversarial = _divergence(logits_clean, logits)
+        else:
+            loss_adversarial = self._loss(logits, target[1])
         loss = loss_clean + weight * loss_adversarial
         if simultaneous:
             loss = loss + self._barrier(attack, target[1])
@@ -244,6 +257,12 @@ class Game:
         self.synchronise([parameter for parameter in player.parameters() if parameter.requires_grad])
         for optimiser in optimisers:
             optimiser.step()
+
+
+def _divergence(clean: Tensor, attacked: Tensor) -> Tensor:
+    """Mean KL divergence of the classes (B, C) said of attacked images from those said of the clean ones, in nats."""
+    said = clean.detach().float().log_softmax(dim=1)
+    return F.kl_div(attacked.float().log_softmax(dim=1), said, reduction="batchmean", log_target=True)
 
 
 def _joined(parts: list[RoundResult]) -> RoundResult:

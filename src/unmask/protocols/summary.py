@@ -21,8 +21,8 @@ from scipy import stats
 
 from unmask.errors import UnmaskError
 from unmask.evaluation.bootstrap import resample_counts
+from unmask.protocols.finished import RESULT, SCORES, check_finished, is_finished
 from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
-from unmask.protocols.runner import RESULT, SCORES
 from unmask.protocols.scoring import Tests
 
 Array = npt.NDArray[np.float64]
@@ -57,8 +57,13 @@ def weighted_auc(reals: Array, fakes: Array, real_weights: Array, fake_weights: 
 
 
 def measure(protocol: Protocol, tests: Tests, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
-    """Every finished run of a protocol, measured from the scores it left."""
-    finished = [run for run in protocol.runs() if (out / run.name / RESULT).is_file()]
+    """Every finished run of a protocol, measured from the scores it left.
+
+    Raises:
+        UnmaskError: a run was made by another version of the protocol, or for other tests.
+    """
+    check_finished(protocol, out)
+    finished = [run for run in protocol.runs() if is_finished(run, out)]
     weights = _weights(tests, resamples, seed)
     return [_measure(protocol, tests, out, run, weights) for run in finished]
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from unmask.game.adversaries.base import attacked
 from unmask.game.adversaries.blur_gradient import GradientBlur
 from unmask.game.adversaries.random_controls import RandomBlur, RandomSignBlur
 from unmask.game.blur import pixelwise_gaussian_blur
@@ -61,6 +62,39 @@ def test_log_sign_steps_go_on_from_where_the_last_one_ended(world):
     )
     assert torch.allclose((one / start).log().abs(), torch.tensor(0.1), atol=1e-5)
     assert (three / start).log().abs().max().item() == pytest.approx(0.3, abs=1e-5)
+
+
+@pytest.mark.parametrize(("field", "cell"), [("image", 16), ("smooth", 8)])
+def test_what_varies_together_moves_together(world, field, cell):
+    classifier, images, labels = world
+    options = {"steps": 1, "alpha": 0.3, "random_start": False, "start": 0.5, "sigma_min": 0.05, "sigma_max": 5.0}
+    fine = GradientBlur(**options)(images, labels, classifier).map
+    coarse = GradientBlur(**options, field=field, cell=cell)(images, labels, classifier).map
+    moved = (coarse / 0.5).log() / 0.3
+    assert moved.abs().max() <= 1 + 1e-5
+    assert roughness(coarse) < 0.5 * roughness(fine)
+    if field == "image":
+        assert torch.equal(coarse, coarse[:, :, :1, :1].expand_as(coarse))
+    else:  # the middle of a cell moves as far as a step goes
+        torch.testing.assert_close(
+            moved[..., cell // 2 - 1 : cell // 2 + 1, :].abs().amax(dim=-1).mean(), torch.tensor(1.0), rtol=0.15, atol=0
+        )
+
+
+def roughness(sigma):
+    """Mean difference of neighbours, px."""
+    return (sigma.diff(dim=2).abs().mean() + sigma.diff(dim=3).abs().mean()).item()
+
+
+def test_friends_do_not_attack_what_is_lost_already(world):
+    classifier, images, labels = world
+    start = pixelwise_gaussian_blur(images, torch.full_like(images[:, :1], 0.5), 3)
+    with attacked(classifier), torch.no_grad():
+        said = classifier(start).argmax(dim=1)
+    some = torch.where(torch.arange(len(said)) % 3 > 0, said, 1 - said)  # as if it were wrong about every third
+    attack = GradientBlur(random_start=False, start=0.5, steps=3, friendly=True)(images, some, classifier)
+    moved = (attack.map - 0.5).abs().amax(dim=(1, 2, 3)) > 1e-3
+    assert torch.equal(moved, some == said)
 
 
 def test_the_random_start_is_log_uniform():

@@ -15,10 +15,13 @@ class Ascent(Adversary):
 
     Attributes:
         steps: number of steps, one forward and one backward pass of the classifier each.
+        friendly: an image that the classifier already takes for the other class is moved no further (friendly
+            adversarial training, arXiv 2002.11242): what is not yet learned is not attacked.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, friendly: bool = False) -> None:
         super().__init__()
+        self.friendly = friendly
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         self.steps = steps
@@ -48,9 +51,14 @@ class Ascent(Adversary):
             for _ in range(self.steps):
                 with torch.enable_grad():
                     leaf = variable.requires_grad_(True)
-                    loss = per_image_loss(classifier(render(leaf)), labels).sum()
-                    (gradient,) = torch.autograd.grad(loss, leaf)
-                variable = move(leaf.detach(), gradient)
+                    logits = classifier(render(leaf))
+                    (gradient,) = torch.autograd.grad(per_image_loss(logits, labels).sum(), leaf)
+                variable = leaf.detach()
+                moved = move(variable, gradient)
+                if self.friendly:
+                    known = (logits.argmax(dim=1) == labels).view(-1, *[1] * (variable.ndim - 1))
+                    moved = torch.where(known, moved, variable)
+                variable = moved
         return variable
 
 

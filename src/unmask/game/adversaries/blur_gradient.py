@@ -28,7 +28,8 @@ class GradientBlur(Ascent):
 
     Rules:
         ``log-sign``: log sigma moves by ``alpha`` along the sign of its gradient, projected to
-        [``sigma_min``, ``sigma_max``].
+        [``sigma_min``, ``sigma_max``]. Where the field is not that of pixels, ``cell`` x ``cell`` pixels, or the
+        whole image, move together: what one lens or one codec would do, rather than a pattern of pixels.
         ``raw``: sigma + ``alpha`` * gradient, projected to the same bounds: the paper's equation.
         ``precision``: the map is 1 / sigma^2 and moves by ``alpha`` * gradient; its L2 norm over all pixels
         and colours of a sample stays ``norm`` (at 256 x 256; it grows with the root of the number of
@@ -45,13 +46,14 @@ class GradientBlur(Ascent):
         alpha: size of a step, in the units of the rule.
         rule: see above.
         random_start: start log-uniformly between the bounds; else from a constant map.
-        field: how the random start varies over the image.
+        field: how the random start varies over the image, and what moves together in a ``log-sign`` step.
         cell: distance in pixels over which the smooth field varies.
         start: sigma of the constant start, in pixels; None takes the geometric mean of the bounds. The
             precision rule starts at the constant that has the norm.
         norm: L2 norm of the precision map of a 256 x 256 sample; only the precision rule reads it.
         vary: each image is attacked with a strength of its own: ``alpha`` times a draw from [0, 1]. A classifier that
             has learned little learns from the weak attacks, one that has learned much from the strong ones.
+        friendly: images that the classifier already takes for the other class are moved no further.
 
     Raises:
         ValueError: an argument outside its range, or a random start for the precision rule.
@@ -74,8 +76,9 @@ class GradientBlur(Ascent):
         start: float | None = None,
         norm: float = 100.0,
         vary: bool = False,
+        friendly: bool = False,
     ) -> None:
-        super().__init__(steps)
+        super().__init__(steps, friendly)
         self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
         if not 0 <= sigma_min < sigma_max:
             raise ValueError(f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}")
@@ -147,8 +150,17 @@ class GradientBlur(Ascent):
         if self.rule == "precision":
             return self._with_norm((played + alpha * gradient).clamp(min=SMALLEST_PRECISION), images)
         # Sigma is positive: its gradient and that of its logarithm have the same sign.
-        moved = played + alpha * gradient if self.rule == "raw" else played * torch.exp(alpha * gradient.sign())
+        moved = played + alpha * gradient if self.rule == "raw" else played * torch.exp(alpha * self._up(gradient))
         return moved.clamp(self.sigma_min, self.sigma_max)
+
+    def _up(self, gradient: Tensor) -> Tensor:
+        """The direction of ascent, within [-1, 1], as fine as the field."""
+        if self.field == "pixel":
+            return gradient.sign()
+        if self.field == "image":
+            return gradient.mean(dim=(2, 3), keepdim=True).sign().expand_as(gradient)
+        cells = nn.functional.avg_pool2d(gradient, self.cell, ceil_mode=True, count_include_pad=False).sign()
+        return nn.functional.interpolate(cells, size=gradient.shape[2:], mode="bilinear", align_corners=False)
 
     def _with_norm(self, precision: Tensor, images: Tensor) -> Tensor:
         """The map scaled to the norm, which counts it once for each colour that it blurs."""

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from unmask.detector.card import Calibration, calibrated
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import ECE_BINS, Ranking, auc, measure
+from unmask.protocols.finished import RESULT, SCORES
 from unmask.protocols.plots.style import Look, looks
 from unmask.protocols.protocol import Protocol, Run, Scope
-from unmask.protocols.runner import RESULT, SCORES
 from unmask.protocols.scoring import Tests
 from unmask.protocols.summary import Measured
 
