@@ -14,9 +14,11 @@ import pytest
 
 import unmask
 from tests.clips import portrait, write_image, write_video
+from tests.detectors import make_detector
 from tests.tables import write_table
 from unmask.cli import main
 from unmask.detection import Detector
+from unmask.detector import QualityLimits
 
 KEYS = {
     "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
@@ -89,6 +91,15 @@ def test_an_error_has_no_verdict(untrained: Path, tmp_path: Path) -> None:
     assert set(found) == KEYS
     assert (found["verdict"], found["score"], found["tracks"]) == (None, None, [])
     assert found["error"] == "no such file"
+
+
+def test_a_verdict_says_what_it_is_to_be_taken_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = QualityLimits(crops=500, quantile=0.01, face_side=500.0, sharpness=0.0)
+    careful, image = make_detector(tmp_path / "careful", tested=limits), write_image(tmp_path / "face.png", portrait())
+    assert main(["detect", str(image), "--detector", str(careful)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("uncertain")
+    assert f"unmask: {image}: the face is too small" in said.err
 
 
 def test_what_is_named_twice_is_done_once(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -
 
 
 def _print(detection: Detection) -> None:
-    """One line as soon as it is known: the verdict on stdout, an error on stderr."""
+    """One line as soon as it is known: the verdict on stdout; an error, or what it is to be taken with, on stderr."""
     if detection.error is not None:
         complain(f"{detection.path}: {detection.error}")
         return
@@ -109,3 +109,5 @@ def _print(detection: Detection) -> None:
         Console(highlight=False).print(line, soft_wrap=True)
     else:
         print(f"{verdict}  {score}  {printable(detection.path)}", flush=True)
+    for warning in detection.warnings:
+        complain(f"{detection.path}: {warning}")

@@ -87,7 +87,7 @@ def roughness(sigma):
 
 
 def test_friends_do_not_attack_what_is_lost_already(world):
-    classifier, images, labels = world
+    classifier, images, _ = world
     start = pixelwise_gaussian_blur(images, torch.full_like(images[:, :1], 0.5), 3)
     with attacked(classifier), torch.no_grad():
         said = classifier(start).argmax(dim=1)
