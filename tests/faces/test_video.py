@@ -188,6 +188,13 @@ def test_nothing_that_decodes(make_video: MakeVideo) -> None:
     assert _reason(path) == "no frame of the video can be decoded"
 
 
+def test_an_encrypted_video_is_called_so(make_video: MakeVideo) -> None:
+    key = {"encryption_key": "0123456789abcdef" * 2, "encryption_kid": "fedcba9876543210" * 2}
+    assert (
+        _reason(make_video(container_options={"encryption_scheme": "cenc-aes-ctr", **key})) == "the video is encrypted"
+    )
+
+
 def test_an_mp4_without_its_index(make_video: MakeVideo) -> None:
     path = make_video()
     path.write_bytes(path.read_bytes()[:600])

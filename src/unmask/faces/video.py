@@ -14,14 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.faces.choice import spread, worthwhile_seeks
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
 # formats are there to say what is wrong with them.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,ivf,h264,hevc,mp3,aac,wav,flac"
-# Seeking empties the decoder's pipeline; below so many frames it is dearer than decoding through.
-_FRAMES_WORTH_A_SEEK = 12
-# A single pause or a wrong time stamp must not swallow the share of all other frames.
-_LONGEST_PAUSE = 2.0  # seconds
 
 Picture = tuple[int, float, np.ndarray]
 
@@ -43,7 +40,8 @@ class Video:
         hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
 
     Raises:
-        UnmaskError: no video, no picture in it, too large a picture, or (also on iterating) no frame that decodes.
+        UnmaskError: no video, no picture in it, too large a picture, an encrypted one, or (also on iterating) no frame
+            that decodes.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Video:
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
         with self._open() as (container, stream):
-            self._stamps, keyframes, self._last = _scan(container, stream)
+            self._stamps, keyframes, self._last = _scan(path, container, stream)
             self._tick = float(stream.time_base or 0)
             self._numbered = not self._stamps
             if self._numbered:
@@ -70,8 +68,8 @@ class Video:
         if self._numbered:
             self._choose_again()
         else:
-            self._wanted = _spread(self._stamps, count, self._tick, rate)
-            self._jumps = _jumps(self._stamps, keyframes, self._wanted)
+            self._wanted = spread(self._stamps, count, self._tick, rate)
+            self._jumps = worthwhile_seeks(self._stamps, keyframes, self._wanted)
 
     @property
     def duration(self) -> float:
@@ -99,7 +97,7 @@ class Video:
             self._stamps = sorted({key for key, _ in _decoded(container, stream, self._numbered)})
         if not self._stamps:
             raise UnmaskError(self._path, "no frame of the video can be decoded")
-        self._wanted, self._jumps = _spread(self._stamps, self._count, self._tick, self._rate), {}
+        self._wanted, self._jumps = spread(self._stamps, self._count, self._tick, self._rate), {}
         self._chosen_again = True
 
     def _take(self, todo: deque[int], jumps: dict[int, int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -206,7 +204,7 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], int]:
+def _scan(path: Path, container: Any, stream: Any) -> tuple[list[int], list[int], int]:
     """Time stamps of all frames and of the keyframes, sorted, and the duration of the last frame, in ticks.
 
     All empty if some frame has no time stamp of its own.
@@ -215,6 +213,8 @@ def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], int]:
     for packet in _packets(container, stream):
         if not packet.size or packet.is_discard:
             continue
+        if not stamps and packet.has_sidedata("encryption_info"):  # Common Encryption, ISO 23001-7
+            raise UnmaskError(path, "the video is encrypted")
         if packet.pts is None:
             return [], [], 0
         stamps.append(packet.pts)
@@ -223,41 +223,6 @@ def _scan(container: Any, stream: Any) -> tuple[list[int], list[int], int]:
             keyframes.append(packet.pts)
     stamps = sorted(set(stamps))
     return stamps, sorted(set(keyframes)), length[stamps[-1]] if stamps else 0
-
-
-def _spread(stamps: list[int], count: int, tick: float, rate: float | None = None) -> list[int]:
-    """``count`` of the sorted time stamps, or ``rate`` a second, spread evenly in time, each one once; all if there
-    are fewer."""
-    total = len(stamps)
-    if total < 2 or (rate is None and count >= total):
-        return stamps
-    gaps = np.minimum(np.diff(np.array(stamps, dtype=np.float64)) * tick, _LONGEST_PAUSE)
-    starts = np.concatenate([[0.0], np.cumsum(gaps)])
-    end = starts[-1] + np.median(gaps)
-    if rate is not None:
-        count = max(1, round(min(float(total), end * rate)))
-        if count >= total:
-            return stamps
-    shares = np.arange(count)
-    ranks = np.searchsorted(starts, (shares + 0.5) * end / count + 1e-9, side="right") - 1
-    # Where frames are sparse two shares may meet in one frame: move on to the next free one.
-    ranks = np.maximum.accumulate(ranks - shares) + shares
-    ranks = np.minimum(ranks, total - count + shares)
-    return [stamps[rank] for rank in ranks]
-
-
-def _jumps(stamps: list[int], keyframes: list[int], wanted: list[int]) -> dict[int, int]:
-    """For each wanted frame before which seeking pays: the keyframe to go to."""
-    ranks, keys = np.searchsorted(stamps, wanted), np.array(keyframes, dtype=np.int64)
-    if not len(keys):
-        return {}
-    jumps, position = {}, 0
-    for stamp, rank in zip(wanted, ranks.tolist(), strict=True):
-        key = int(np.searchsorted(keys, stamp, side="right")) - 1
-        if key >= 0 and int(np.searchsorted(stamps, keys[key])) - position > _FRAMES_WORTH_A_SEEK:
-            jumps[stamp] = int(keys[key])
-        position = rank
-    return jumps
 
 
 def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | None = None) -> Iterator[tuple[int, Any]]:
