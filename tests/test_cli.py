@@ -20,6 +20,8 @@ from unmask.cli import main
 from unmask.detection import Detector
 from unmask.detector import QualityLimits
 
+LAPTOP = Path(__file__).parents[1] / "recipes" / "laptop.toml"
+
 KEYS = {
     "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
     "frames_with_face", "tracks", "detector", "warnings", "provenance", "error",
@@ -250,3 +252,12 @@ def test_version_and_a_start_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     done = subprocess.run([sys.executable, "-m", "unmask", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"unmask {unmask.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "options", [["--set", "run.steps=0", "run.seed=1"], ["--set", "run.steps=0", "--set", "run.seed=1"]]
+)
+def test_an_option_of_many_values_may_be_repeated(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """None of them is silently lost."""
+    assert main(["train", str(LAPTOP), *options]) == 2
+    assert "steps" in capsys.readouterr().err

@@ -21,7 +21,11 @@ def add(commands: Any) -> None:
     attack.add_argument("detector", metavar="DETECTOR", help="folder of a detector with its weights, or `default`")
     attack.add_argument("tables", nargs="+", metavar="DATA", help="Parquet file, or a folder of them")
     attack.add_argument(
-        "--attack", nargs="+", metavar="NAME", help="noise, blur, flow, kernel, compression (default: all)"
+        "--attack",
+        action="extend",
+        nargs="+",
+        metavar="NAME",
+        help="noise, blur, flow, kernel, compression (default: all)",
     )
     attack.add_argument("--split", metavar="S", help="only rows of this split")
     attack.add_argument("--limit", type=positive, metavar="N", help="as many reals as fakes, N rows at most")

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     )
     degrade.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
     degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file a quality is written there")
-    degrade.add_argument("--quality", nargs="+", default=[], metavar="Q", help="names, see --list")
+    degrade.add_argument("--quality", action="extend", nargs="+", default=[], metavar="Q", help="names, see --list")
     degrade.add_argument("--split", metavar="S", help="only rows of this split")
     degrade.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
     degrade.add_argument("--force", action="store_true", help="write files again that are there")

@@ -20,7 +20,12 @@ def add(commands: Any) -> None:
     forge.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
     forge.add_argument("out", nargs="?", metavar="OUT", help="folder of the forged tables")
     forge.add_argument(
-        "--method", nargs="+", default=[], metavar="M", help="names, see --list (default: all forgeries)"
+        "--method",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="M",
+        help="names, see --list (default: all forgeries)",
     )
     forge.add_argument("--split", metavar="S", help="only rows of this split")
     forge.add_argument("--limit", type=positive, metavar="N", help="that many reals at most, drawn by the seed")

@@ -16,12 +16,16 @@ def add(commands: Any) -> None:
         epilog="Exit code: 0 done, 2 usage, or a recipe, table or checkpoint that cannot be used.",
     )
     train.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
-    train.add_argument("--data", nargs="+", default=[], metavar="T", help="face tables to train on")
-    train.add_argument("--validation", nargs="+", default=[], metavar="T", help="face tables to choose by")
+    train.add_argument("--data", action="extend", nargs="+", default=[], metavar="T", help="face tables to train on")
+    train.add_argument(
+        "--validation", action="extend", nargs="+", default=[], metavar="T", help="face tables to choose by"
+    )
     train.add_argument("--adversary", metavar="A", help="plain, noise, flow, blur-gradient, blur-generator, ...")
     train.add_argument("--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)")
     train.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint")
-    train.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500")
+    train.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500"
+    )
     train.set_defaults(run=run)
 
 
