@@ -13,6 +13,7 @@ import numpy.typing as npt
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.evaluation.evaluate import face_crop
+from unmask.faces.crop import CropRecipe
 from unmask.protocols.protocol import Cell, Protocol, TestSet
 from unmask.writing import replacing
 
@@ -40,7 +41,7 @@ class Tests:
     __test__ = False
 
     def __init__(self, protocol: Protocol, data: Path, cache: Path) -> None:
-        self._data, self._cache = data, cache
+        self._protocol, self._data, self._cache = protocol, data, cache
         self._sets = {test.dataset: test for test in protocol.tests}
 
     def tables(self) -> dict[str, Path]:
@@ -74,7 +75,7 @@ class Tests:
         pixels, component = self._cache / f"{stem}.npy", self._cache / f"{stem}.components.npy"
         if not component.exists():
             self._cache.mkdir(parents=True, exist_ok=True)
-            crops, components = self._crops(name, scorer)
+            crops, components = self._crops(name, scorer.card.crop)
             kept = [scorer.prepare([crop])[0].cpu().numpy() for crop in crops]
             whole = np.rint(np.stack(kept).transpose(0, 2, 3, 1) * 255).astype(np.uint8)
             # The second file is the sign that the first is there.
@@ -83,15 +84,15 @@ class Tests:
                     np.save(file, array)
         return Images(np.load(pixels, mmap_mode="r"), np.load(component))
 
-    def _crops(self, name: str, scorer: Scorer) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
+    def _crops(self, name: str, crop: CropRecipe) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
         table, rows = self._rows(name)
         finder = None
         if self._set(name).recrop:
             from unmask.faces.mtcnn import MTCNN
 
             finder = MTCNN()
-        found = {row: face_crop(table, row, scorer.card.crop, finder) for row in rows}
-        crops = {row: crop for row, crop in found.items() if crop is not None}
+        found = {row: face_crop(table, row, crop, finder) for row in rows}
+        crops = {row: picture for row, picture in found.items() if picture is not None}
         if not crops:
             raise UnmaskError(self.tables()[name], f"has no row for the test {name}")
         return list(crops.values()), table.component[list(crops)].astype(str)
@@ -124,12 +125,12 @@ class Tests:
         if not self._set(name).recrop:
             table, rows = self._rows(name)
             return table.component[rows].astype(str)
-        # Which images have a face is known since they were scored.
+        # Which images have a face is known where they were scored, and found again where only the scores are.
         stem = self._stem(name, "*")
-        known = sorted(self._cache.glob(f"{stem}.components.npy"))
-        if not known:
-            raise UnmaskError(self._cache, f"knows nothing of {name}: faces are found when a run is scored")
-        return np.asarray(np.load(known[0]))
+        for known in sorted(self._cache.glob(f"{stem}.components.npy")):
+            return np.asarray(np.load(known))
+        run = self._protocol.runs()[0]
+        return self._crops(name, self._protocol.recipe_of(run, self._data).data.crop)[1]
 
     def _path(self, test: TestSet, kind: str, quality: str) -> Path:
         return self._data / test.tables.format(manipulation=kind, quality=quality)
