@@ -209,7 +209,9 @@ def _scan(path: Path, container: Any, stream: Any) -> tuple[list[int], list[int]
 
     All empty if some frame has no time stamp of its own.
     """
-    stamps, keyframes, length = [], [], {}
+    stamps: list[int] = []
+    keyframes: list[int] = []
+    length: dict[int, int] = {}
     for packet in _packets(container, stream):
         if not packet.size or packet.is_discard:
             continue
