@@ -58,29 +58,30 @@ class Runner:
     def go(self, said: Callable[[str], None] = log.info) -> None:
         """Do runs until every one is done, here or elsewhere."""
         while True:
-            open_runs = [run for run in self.protocol.runs() if not self._done(run)]
+            open_runs = [run for run in self.protocol.runs() if not self.done(run)]
             if not open_runs:
                 return
             if not any(self._try(run, said) for run in open_runs):
                 time.sleep(_WAIT)  # all that are left are taken, or wait for one that is
 
-    def _done(self, run: Run) -> bool:
+    def done(self, run: Run) -> bool:
+        """Whether the run's result is there."""
         return is_finished(run, self.out)
 
     def _try(self, run: Run, said: Callable[[str], None]) -> bool:
         method = self.protocol.method(run.method)
         waits = Run(run.manipulation, method.matched, run.seed) if method.matched else None
-        if self._done(run) or (waits is not None and not self._done(waits)):
+        if self.done(run) or (waits is not None and not self.done(waits)):
             return False
         folder = self.out / run.name
         folder.mkdir(parents=True, exist_ok=True)
         with _taken(folder / "lock") as mine:
-            if not mine or self._done(run):
+            if not mine or self.done(run):
                 return False
             started = time.monotonic()
             extra = [] if waits is None else matched_overrides(self.out / waits.name / "log.jsonl", method.match)
             self._do(run, folder, extra)
-            count = sum(self._done(other) for other in self.protocol.runs())
+            count = sum(self.done(other) for other in self.protocol.runs())
             minutes = (time.monotonic() - started) / 60
             said(f"{count}/{len(self.protocol.runs())} {run.name} ({minutes:.1f} min)")
         return True
