@@ -214,14 +214,15 @@ def test_twenty_at_once(server: Serving, clip: Path) -> None:
 
 
 def test_a_worker_that_is_killed_costs_its_job(server: Serving, long_clip: Path, photo: Path) -> None:
-    assert server.send(photo).status_code == 200  # so that it is loaded again, after what the tests above have done
+    # So that it is loaded again, after what the tests above have done: as long as that takes.
+    assert server.wait(server.send_later(photo))["state"] == "done"
     (worker,) = server.workers()
     job = server.send_later(long_clip, 96)
     server.wait(job, "running")
     os.kill(worker, signal.SIGKILL)
     found = server.wait(job)
     assert (found["state"], found["error"]) == ("failed", "ended the process that read it (signal 9)")
-    assert server.send(photo).status_code == 200
+    assert server.wait(server.send_later(photo))["state"] == "done"
     assert server.workers() != [worker]
 
 
