@@ -127,8 +127,9 @@ class Tests:
             return table.component[rows].astype(str)
         # Which images have a face is known where they were scored, and found again where only the scores are.
         stem = self._stem(name, "*")
-        for known in sorted(self._cache.glob(f"{stem}.components.npy")):
-            return np.asarray(np.load(known))
+        known = sorted(self._cache.glob(f"{stem}.components.npy"))
+        if known:
+            return np.asarray(np.load(known[0]))
         run = self._protocol.runs()[0]
         return self._crops(name, self._protocol.recipe_of(run, self._data).data.crop)[1]
 
