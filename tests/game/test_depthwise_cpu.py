@@ -25,7 +25,7 @@ def test_it_is_torchs_convolution(same: bool, kernel: int, stride: int, size: tu
     kind, padding = (Conv2dSame, 0) if same else (nn.Conv2d, kernel // 2)
     plain = kind(6, 6, kernel, stride, padding, groups=6, bias=not same)
     twin = copy.deepcopy(plain)
-    assert speed_up_depthwise(nn.Sequential(twin)) == (0 if (kernel, stride) == (3, 1) else 1)
+    assert speed_up_depthwise(nn.Sequential(twin)) == 1
     x = images(3, 6, *size).requires_grad_()
     expected = copy.deepcopy(plain).double()
     exact = x.detach().double().requires_grad_()
@@ -33,7 +33,7 @@ def test_it_is_torchs_convolution(same: bool, kernel: int, stride: int, size: tu
     grad = torch.randn_like(wanted)
     wanted.backward(grad)
     out = twin(x)
-    if (kernel, stride) != (3, 1):
+    if (kernel, stride) != (3, 1):  # which oneDNN is fast at
         assert type(out.grad_fn).__name__ == "_DepthwiseBackward"
     assert torch.equal(out, plain(x))
     out.backward(grad.float())
@@ -42,7 +42,38 @@ def test_it_is_torchs_convolution(same: bool, kernel: int, stride: int, size: tu
         torch.testing.assert_close(found.grad, want.grad.float(), rtol=1e-4, atol=1e-4, msg=name)  # type: ignore[union-attr]
 
 
-def test_the_same_numbers_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+def test_under_autocast_it_is_torchs_convolution_of_rounded_images(
+    same: bool, kernel: int, stride: int, given: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    kind, padding = (Conv2dSame, 0) if same else (nn.Conv2d, kernel // 2)
+    plain = kind(6, 6, kernel, stride, padding, groups=6)
+    twin = copy.deepcopy(plain)
+    speed_up_depthwise(nn.Sequential(twin))
+    x = images(3, 6, 9, 11).to(given).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = twin(x)
+        assert torch.equal(out, plain(x))
+    assert type(out.grad_fn).__name__ == "_DepthwiseBackward"
+    grad = torch.randn(out.shape).bfloat16()
+    out.backward(grad)
+    exact = x.detach().bfloat16().double().requires_grad_()
+    expected = copy.deepcopy(plain).double()
+    expected(exact).backward(grad.double())
+    assert x.grad is not None
+    assert x.grad.dtype == given
+    # The images' gradient is rounded to eight bits once; the weights' is summed up and kept in float32.
+    torch.testing.assert_close(x.grad.double(), exact.grad, rtol=2**-8, atol=1e-4)
+    for (name, found), want in zip(twin.named_parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, want.grad.float(), rtol=1e-4, atol=1e-4, msg=name)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_same_numbers_on_any_number_of_threads(narrow: bool) -> None:
     torch.manual_seed(0)
     layer, x = nn.Conv2d(24, 24, 5, 2, 2, groups=24), images(8, 24, 31, 33).requires_grad_()
     speed_up_depthwise(nn.Sequential(layer))
@@ -51,7 +82,9 @@ def test_the_same_numbers_on_any_number_of_threads() -> None:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             x.grad = layer.weight.grad = None
-            layer(x).square().sum().backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+                out = layer(x)
+            out.float().square().sum().backward()
             found.append((x.grad, layer.weight.grad))
     finally:
         torch.set_num_threads(threads)
@@ -73,20 +106,22 @@ def test_a_frozen_layer_passes_the_gradient_on() -> None:
 def test_which_layers_of_a_network_it_is_for() -> None:
     network = timm.create_model("tf_efficientnet_lite0", num_classes=2)
     before = set(network.state_dict())
-    assert speed_up_depthwise(network) == 11
+    assert speed_up_depthwise(network) == 16
     kinds = [type(module) for module in network.modules()]
-    assert kinds.count(DepthwiseConv2d) == 7
+    assert kinds.count(DepthwiseConv2d) == 12
     assert kinds.count(DepthwiseConv2dSame) == 4
     assert set(network.state_dict()) == before
     others = (nn.Conv2d(4, 8, 5, groups=4), nn.Conv2d(4, 4, 5, groups=2), nn.Conv2d(4, 4, 5, dilation=2, groups=4))
     assert speed_up_depthwise(nn.Sequential(*others)) == 0
 
 
-@pytest.mark.parametrize("why", ["no gradient", "contiguous", "float64"])
+@pytest.mark.parametrize("why", ["no gradient", "contiguous", "float64", "half the way"])
 def test_what_is_not_for_the_kernels_is_torchs(why: str) -> None:
     layer, x = nn.Conv2d(4, 4, 5, groups=4), images(2, 4, 9, 9)
     if why == "contiguous":
         x = x.contiguous()
+    if why == "half the way":
+        layer, x = layer.bfloat16(), x.bfloat16()
     if why == "float64":
         layer, x = layer.double(), x.double()
     twin = copy.deepcopy(layer)

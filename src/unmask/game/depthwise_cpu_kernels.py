@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from unmask.game import blur_cpu_numbers
+from unmask.game.blur_cpu_numbers import load, store
 from unmask.game.compiling import kernel
 
 Array = np.ndarray
 
 
-@kernel()
+@kernel(blur_cpu_numbers)
 def image_gradient(
     grad: Array,
     weight: Array,
@@ -31,11 +33,13 @@ def image_gradient(
     left: int,
 ) -> None:
     """The gradient (high, wide, channels) of one image, from that of its output (out_high, out_wide, channels)."""
-    result[:] = 0
-    for i in range(out_high):
-        for u in range(size):
-            above = i * stride + u - top
-            if above < 0 or above >= high:
+    row = np.empty(wide * channels, np.float32)
+    for above in range(high):
+        row[:] = 0
+        for u in range(size - 1, -1, -1):
+            below = above + top - u
+            i = below // stride
+            if below < 0 or below != i * stride or i >= out_high:
                 continue
             for j in range(out_wide):
                 g = (i * out_wide + j) * channels
@@ -43,13 +47,16 @@ def image_gradient(
                 for v in range(size):
                     beside = j * stride + v - left
                     if 0 <= beside < wide:
-                        a, w = (above * wide + beside) * channels, (u * size + v) * channels
-                        some, taps = result[a : a + channels], weight[w : w + channels]
+                        a, w = beside * channels, (u * size + v) * channels
+                        some, taps = row[a : a + channels], weight[w : w + channels]
                         for c in range(channels):
-                            some[c] += taps[c] * arriving[c]
+                            some[c] += taps[c] * load(arriving, c)
+        done = result[above * wide * channels : (above + 1) * wide * channels]
+        for c in range(wide * channels):
+            store(done, c, row[c])
 
 
-@kernel()
+@kernel(blur_cpu_numbers)
 def weight_gradient(
     grad: Array,
     image: Array,
@@ -79,4 +86,4 @@ def weight_gradient(
                         a, w = (above * wide + beside) * channels, (u * size + v) * channels
                         some, pixel = result[w : w + channels], image[a : a + channels]
                         for c in range(channels):
-                            some[c] += pixel[c] * arriving[c]
+                            some[c] += load(pixel, c) * load(arriving, c)
