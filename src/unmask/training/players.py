@@ -127,6 +127,13 @@ def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Op
 
 
 def _precision(wanted: str, device: torch.device) -> str:
+    """float32, unless the device multiplies bfloat16 itself."""
     if wanted != "auto":
         return wanted
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "cuda":
+        narrow = torch.cuda.is_bf16_supported()
+    else:
+        # Older releases of torch do not tell.
+        able = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+        narrow = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return "bfloat16" if narrow else "float32"

@@ -108,7 +108,8 @@ class RunConfig:
     seed: int = 0
     #: ``auto`` takes a CUDA device if there is one.
     device: str = "auto"
-    #: ``auto`` is bfloat16 on a CUDA device that has it, else float32.
+    #: ``auto`` is bfloat16 where the device multiplies it itself (CUDA; a CPU with AVX512-BF16 or AMX), else float32.
+    #: Weights, their sums of gradients and batch statistics are float32 either way.
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     log_every: int = 20
     validate_every: int = 500
