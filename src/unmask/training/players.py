@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -134,6 +135,6 @@ def _precision(wanted: str, device: torch.device) -> str:
         narrow = torch.cuda.is_bf16_supported()
     else:
         # Older releases of torch do not tell.
-        able = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+        able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
         narrow = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return "bfloat16" if narrow else "float32"
