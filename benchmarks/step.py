@@ -1,11 +1,12 @@
 """What a round of the game costs: images a second for plain training and every adversary, side by side in one run.
 
-    python -m benchmarks.step [--threads 2] [--json results/step.json]
+    python -m benchmarks.step [--threads 2] [--precision float32] [--json results/step.json]
 
 The contenders take turns, round by round. An image is one row through the classifier: a round of B rows attacks the
 second half of them (``adversarial = "split"``), so that every contender sees as many rows as plain training does.
-Beside them: plain training with torch's own depthwise layers, and the two parts of the generator game that are not the
-classifier's, forward and backward on the attacked half.
+All of them in the precision that training takes here. Beside them: plain training in float32, the same with torch's own
+depthwise layers, and the two parts of the generator game that are not the classifier's, forward and backward on the
+attacked half.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from unmask.game.classifier import build_classifier
 from unmask.game.depthwise_cpu import DepthwiseConv2d, DepthwiseConv2dSame
 from unmask.game.round import Game, RoundConfig
 from unmask.training.memory import keep_freed_memory
+from unmask.training.players import precision_on
 
 #: name -> (adversary, options, play)
 CONTENDERS: dict[str, tuple[str, dict[str, object], str]] = {
@@ -49,7 +51,7 @@ ALIASES = {
 }
 
 
-def contender(name: str, backbone: str, device: torch.device) -> Game:
+def contender(name: str, backbone: str, device: torch.device, precision: str) -> Game:
     """A game ready to be played, its classifier and adversary untrained."""
     adversary_name, options, play = CONTENDERS[name]
     torch.manual_seed(0)
@@ -60,7 +62,9 @@ def contender(name: str, backbone: str, device: torch.device) -> Game:
         adversary.to(device)
         own = torch.optim.Adam(adversary.parameters(), 1e-4) if adversary.learns else None
     optimiser = torch.optim.AdamW(classifier.parameters(), 1e-4, fused=True)
-    return Game(classifier, adversary, optimiser, own, RoundConfig(play=play, adversarial="split"))  # type: ignore[arg-type]
+    config = RoundConfig(play=play, adversarial="split")  # type: ignore[arg-type]
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, precision == "bfloat16")
+    return Game(classifier, adversary, optimiser, own, config, autocast=autocast)
 
 
 def with_torchs_layers(game: Game) -> Game:
@@ -71,7 +75,7 @@ def with_torchs_layers(game: Game) -> Game:
     return game
 
 
-def parts(images: Tensor) -> Works:
+def parts(images: Tensor, precision: str) -> Works:
     """What the generator game does beside the classifier's work, on the half that is attacked."""
     attacked = images[: len(images) // 2]
     generator = GeneratorBlur("shared").to(images.device).generators["shared"]
@@ -83,7 +87,9 @@ def parts(images: Tensor) -> Works:
 
     def generate() -> None:
         generator.zero_grad(set_to_none=True)
-        generator(attacked).sum().backward()
+        with torch.autocast(images.device.type, torch.bfloat16, precision == "bfloat16"):
+            drawn = generator(attacked)
+        drawn.float().sum().backward()
 
     return {"its blur": blur, "its generator": generate}
 
@@ -94,6 +100,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the images, px")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -104,22 +111,26 @@ def main() -> None:
     images = torch.rand(options.batch, 3, options.size, options.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.tensor([0, 1] * (options.batch // 2), device=device)
-    setting = {"backbone": options.backbone, "size": options.size, "batch": options.batch}
+    precision = precision_on(device, options.precision)
+    setting = {"backbone": options.backbone, "size": options.size, "batch": options.batch, "precision": precision}
     report = Report("step", f"one round: {options.backbone}, {options.size} px", setting, options.device)
-    games = {name: contender(name, options.backbone, device) for name in options.only}
+    games = {name: contender(name, options.backbone, device, precision) for name in options.only}
     works: Works = {name: partial(game.play, images, labels) for name, game in games.items()}
     if "plain" in games:
-        torchs = with_torchs_layers(contender("plain", options.backbone, device))
-        works["plain, torch's layers"] = partial(torchs.play, images, labels)
+        wide = contender("plain", options.backbone, device, "float32")
+        torchs = with_torchs_layers(contender("plain", options.backbone, device, "float32"))
+        works["plain, float32"] = partial(wide.play, images, labels)
+        works["plain, float32, torch's layers"] = partial(torchs.play, images, labels)
     game_of_parts = "shared generator, simultaneous"
     if game_of_parts in games:
-        works |= parts(images)
+        works |= parts(images, precision)
     report.time(works, turns=options.rounds)
     report.figures["images_per_second"] = {
         name: round(options.batch / report.times[name]["median"] * 1e3, 2) for name in games
     }
     if "plain" in games:
-        report.ratio("plain, torch's layers/plain", "plain, torch's layers", "plain", better="higher")
+        for other in ("plain, float32", "plain, float32, torch's layers"):
+            report.ratio(f"{other}/plain", other, "plain", better="higher")
     if game_of_parts in games:
         report.ratio("blur/generator game", "its blur", game_of_parts, better="lower")
         report.ratio("generator/generator game", "its generator", game_of_parts, better="lower")

@@ -20,6 +20,7 @@ from unmask.detector import Scorer
 from unmask.detector.adversary import read_adversary
 from unmask.training import read_recipe, train
 from unmask.training.checkpoint import load_checkpoint
+from unmask.training.players import precision_on
 
 RECIPE = """
 [data]
@@ -42,6 +43,7 @@ steps = 12
 log_every = 2
 validate_every = 6
 device = "cpu"
+precision = "float32"
 """
 
 
@@ -88,6 +90,28 @@ def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
     ]
     train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
     assert (folder / "run" / "detector" / "card.json").is_file()
+
+
+@pytest.mark.parametrize("adversary", ["plain", "blur-gradient", "blur-generator"])
+def test_training_in_bfloat16_stays_near_training_in_float32(folder: Path, adversary: str) -> None:
+    options = [f"adversary.name={adversary}", "adversary.options={}", "run.log_every=1", "run.steps=3"]
+    for precision in ("float32", "bfloat16"):
+        train(read_recipe(folder / "recipe.toml", [*options, f"run.precision={precision}"]), folder / precision)
+    card = json.loads((folder / "bfloat16" / "detector" / "card.json").read_text())
+    assert card["training"]["precision"] == "bfloat16"
+    state = load_checkpoint(folder / "bfloat16" / "checkpoint.pt")["classifier"]
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
+    for (_, wide, _), (_, narrow, _) in zip(losses(folder / "float32"), losses(folder / "bfloat16"), strict=True):
+        assert narrow == pytest.approx(wide, abs=0.02)
+        assert narrow != wide
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_the_processor_decides_the_precision(monkeypatch: pytest.MonkeyPatch, multiplies: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": multiplies}, raising=False)
+    assert precision_on(torch.device("cpu")) == ("bfloat16" if multiplies else "float32")
+    assert precision_on(torch.device("cpu"), "float32") == "float32"
+    assert precision_on(torch.device("mps")) == "float32"
 
 
 def test_the_adversary_enters_when_it_is_told_to(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,8 +55,7 @@ class Players:
         #: The first round in which the adversary plays.
         self._begin = round(recipe.game.begin * recipe.run.steps)
         self._average = AveragedModel(self.classifier, use_buffers=True) if self._config.ema else None
-        self.precision = _precision(recipe.run.precision, device)
-        narrow = self.precision == "bfloat16"
+        self.precision = precision_on(device, recipe.run.precision)
         try:
             self.game = Game(
                 self.classifier,
@@ -65,7 +64,7 @@ class Players:
                 self._adversary_optimiser,
                 recipe.game,
                 synchronise=processes.average_gradients,
-                autocast=lambda: torch.autocast(device.type, torch.bfloat16) if narrow else nullcontext(),
+                autocast=partial(torch.autocast, device.type, torch.bfloat16, self.precision == "bfloat16"),
             )
         except ValueError as error:
             raise UnmaskError(f"adversary {recipe.adversary.name!r}", str(error)) from error
@@ -127,8 +126,8 @@ def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Op
     return torch.optim.AdamW(groups, config.lr, fused=True)
 
 
-def _precision(wanted: str, device: torch.device) -> str:
-    """float32, unless the device multiplies bfloat16 itself."""
+def precision_on(device: torch.device, wanted: str = "auto") -> str:
+    """What a recipe's ``run.precision`` means on a device: ``auto`` is bfloat16 where it multiplies that itself."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
