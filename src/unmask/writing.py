@@ -24,12 +24,25 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise UnmaskError(target, "is a folder, a file name is needed")
         if not target.parent.is_dir():
             raise UnmaskError(target, f"the folder {target.parent} does not exist")
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+        if not target.exists() or target.is_file():  # else /dev/stdout, a pipe: written as it is
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
         if target.exists() and not os.access(target, os.W_OK):
             raise UnmaskError(target, "the file is there and may not be written")
     except (OSError, ValueError) as error:
         raise UnmaskError(target, f"cannot be written: {_reason(error)}") from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        UnmaskError: it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise UnmaskError(path, f"the folder cannot be made: {_reason(error)}") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.clips import portrait, write_image
+from tests.detectors import make_detector
 from unmask.cli import main
 from unmask.detection import archive_summary
 from unmask.detection.archive import SCHEMA, _Done, detect_archive
@@ -240,3 +241,17 @@ def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pyte
     (tmp_path / "o/part-0-of-1-000000.parquet").write_bytes(b"no table")
     with pytest.raises(UnmaskError, match="not a readable part"):
         summarise_archive(tmp_path / "o")
+
+
+def test_results_of_another_calibration_are_refused(archive: Path, tmp_path: Path) -> None:
+    out, detector = tmp_path / "o", make_detector(tmp_path / "detector", backbone="test_efficientnet")
+    detect_archive([str(archive / "broken.jpg")], out, detector=str(detector))
+    card = json.loads((detector / "card.json").read_text())
+    card["uncertain"] = [0.1, 0.2]
+    (detector / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UnmaskError, match="calibration"):
+        detect_archive([str(archive / "broken.jpg")], out, detector=str(detector))
+    card["results"] = {"int8": {}}
+    (detector / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UnmaskError, match="numbers float, not int8"):
+        detect_archive([str(archive / "broken.jpg")], out, detector=str(detector))

@@ -49,7 +49,7 @@ def test_it_says_when_it_does_not_know(scorer: Scorer) -> None:
     assert 0.2 < card.uncertain[0] < card.uncertain[1] < card.threshold
     assert "of the validation fakes are called real" in card.uncertain_rule
     assert card.results["DFDC test split"]["ece"]["value"] < 0.03
-    # A face enlarged from 32 pixels is poorer than anything it was tested on; the portrait itself is not.
+    # A face enlarged from 32 pixels is poorer than nearly all it was tested on; the portrait itself is not.
     face = scorer.card.crop.crop(portraits()[0], BOX)
     small = cv2.resize(cv2.resize(face, (32, 32), interpolation=cv2.INTER_AREA), face.shape[:2])
     found = [untested(FaceQuality(200.0, sharpness(each), 1.0), card.tested) for each in (face, small)]

@@ -135,6 +135,7 @@ def test_a_model_of_somebody_else_is_refused() -> None:
 def test_eight_bits_and_what_they_cost(exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, out = str(write_table(tmp_path / "faces.parquet")), tmp_path / "int8"
     command = ["export", str(exported), "--out", str(out), "--int8", "--calibrate", table, "--check", table]
+    assert main([*command[:2], "--out", f"{exported}/../{exported.name}", *command[4:]]) == 2  # its own folder
     assert main(command) == 0
     printed = capsys.readouterr().out
     card = OnnxScorer.load(out).card

@@ -14,6 +14,8 @@ from unmask.cli import main
 from unmask.data.table import FaceTable
 from unmask.data.writer import write_faces
 from unmask.detector import Scorer, read_detector
+from unmask.detector.adversary import fit_adversary
+from unmask.errors import UnmaskError
 from unmask.evaluation.recalibrate import fit_verdicts
 from unmask.evaluation.tested import measure_tested
 
@@ -42,7 +44,9 @@ def test_the_command_from_tables_to_a_detector(
     detector: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
+    (detector / "model.onnx").write_bytes(b"exported from the same weights")
     assert main(["calibrate", str(detector), str(table), "--out", str(out), "--fpr", "0.1", "--fnr", "0.02"]) == 0
+    assert (out / "model.onnx").read_bytes() == b"exported from the same weights"
     printed = capsys.readouterr().out
     assert "held out     ECE" in printed
     assert f"written      {out}" in printed
@@ -94,6 +98,8 @@ def test_what_cannot_be_done_is_said(
     assert reason in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["calibrate", str(detector), str(table), "--fpr", "1"])
+    assert main(["calibrate", str(detector), str(table), "--out", str(table / "below a file")]) == 2
+    assert "the folder cannot be made" in capsys.readouterr().err
 
 
 def test_one_class_is_refused(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,3 +124,25 @@ def test_few_crops_have_no_limits(tmp_path: Path) -> None:
     assert found.face_side is None
     assert found.sharpness is not None
     assert found.blockiness is not None
+
+
+@pytest.mark.parametrize("whole", [2, 0])
+def test_an_adversary_is_fitted_to_the_rows_that_decode(detector: Path, tmp_path: Path, whole: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = (
+        {
+            "image": encode(make_image(rng, False)) if n < whole else b"broken",
+            "label": label,
+            "component": f"{label}{n}",
+        }
+        for label in ("real", "fake")
+        for n in range(4)
+    )
+    write_faces(tmp_path / "some.parquet", rows)
+    table, scorer = FaceTable.read(tmp_path / "some.parquet"), Scorer.load(detector, device="cpu")
+    if whole:
+        _, losses = fit_adversary(scorer, table, steps=3, batch_size=8)
+        assert set(losses) == {"loss_before", "loss_after", "loss_control"}
+    else:
+        with pytest.raises(UnmaskError, match="cannot decode the image"):
+            fit_adversary(scorer, table, steps=1, batch_size=4)

@@ -175,13 +175,37 @@ def test_at_least_one_frame_must_be_asked_for(tmp_path: Path) -> None:
 
 def test_media_below_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b" / "deep").mkdir(parents=True)
-    for name in ("z.MP4", "b/a.jpeg", "b/deep/c.webm", "b/notes.txt", ".hidden.png", "table.parquet"):
+    named = ("z.MP4", "b/a.jpeg", "b/deep/c.webm", "b/notes.txt", ".hidden.png", "table.parquet", "b/d.HEIC", "b/e.mts")
+    for name in named:
         (tmp_path / name).touch()
     (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
-    found = [path.relative_to(tmp_path).as_posix() for path in find_media(tmp_path)]
-    assert found == ["z.MP4", "b/a.jpeg", "b/deep/c.webm"]
+    others: list[str] = []
+    found = [path.relative_to(tmp_path).as_posix() for path in find_media(tmp_path, left_out=others.append)]
+    assert found == ["z.MP4", "b/a.jpeg", "b/d.HEIC", "b/e.mts", "b/deep/c.webm"]
+    assert others == [str(tmp_path / "table.parquet"), str(tmp_path / "b/notes.txt")]
     assert is_media("x/y.TIFF")
     assert not is_media("x/y.txt")
     with pytest.raises(UnmaskError, match="no such folder"):
         list(find_media(tmp_path / "missing"))
+
+
+def test_a_limit_above_pillows_own_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (400, 300)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert read_media(tmp_path / "large.png").width == 400
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_exif_that_cannot_be_read_turns_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "odd.png", exif=b"Exif\0\0no tiff at all")
+    assert read_media(tmp_path / "odd.png").frames[0].image.shape == (30, 40, 3)
+
+
+def test_frames_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unmask.faces import media
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "small.png")
+    monkeypatch.setattr(media, "MAX_BYTES", 40 * 30 * 3 - 1)
+    with pytest.raises(UnmaskError, match="more than 0 frames of 40 x 30 pixels do not fit: ask for fewer"):
+        read_media(tmp_path / "small.png")

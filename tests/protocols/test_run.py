@@ -111,7 +111,9 @@ def test_only_a_blur_can_be_matched(tmp_path: Path) -> None:
 
 def test_usage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate"]) == 2
-    assert main(["evaluate", "default", "table.parquet", "--plots", "p"]) == 2
+    for option in (["--plots", "p"], ["--out", "o"], ["--data", "d"], ["--jobs", "2"], ["--quick"], ["--summary-only"]):
+        assert main(["evaluate", "default", "table.parquet", *option]) == 2
+    assert main(["evaluate", "--protocol", str(small), "--data", "d", "--out", "o", "--split", "test"]) == 2
     assert main(["evaluate", "--protocol", str(small)]) == 2
     assert main(["evaluate", "default", "--protocol", str(small), "--data", "d", "--out", "o"]) == 2
     assert "needs --data and --out" in capsys.readouterr().err

@@ -48,9 +48,13 @@ def run(options: argparse.Namespace) -> int:
 
     from unmask.data.table import FaceTable
     from unmask.detector import Scorer
-    from unmask.detector.file import find_detector
+    from unmask.detector.file import CARD, find_detector
     from unmask.evaluation.recalibrate import recalibrate, write_card
+    from unmask.writing import check_writable, make_folder
 
+    if options.out is not None:  # said now, not after the scoring
+        make_folder(options.out)
+        check_writable(Path(options.out) / CARD)
     table = FaceTable.read(options.tables, options.split)
     scorer = Scorer.load(options.detector, device="cpu")
     with progress() as show:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.commands import detect_archive
 from unmask.commands.inputs import inputs
-from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable
+from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable, refuse
 
 if TYPE_CHECKING:
     from unmask.detection import Detection
@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.out is not None:
         return detect_archive.run(options)
-    detect_archive.refuse(options)
+    refuse(options, ("shard", "retry", "workers", "timeout", "ray"), "needs --out")
 
     from unmask.writing import check_writable
 

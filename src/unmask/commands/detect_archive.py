@@ -26,13 +26,6 @@ def add(detect: argparse.ArgumentParser) -> None:
     add_executor(archive)
 
 
-def refuse(options: argparse.Namespace) -> None:
-    """Options that mean nothing without ``--out``."""
-    for name in ("shard", "retry", "workers", "timeout", "ray"):
-        if getattr(options, name) not in (None, False):
-            raise UnmaskError(f"--{name}", "needs --out")
-
-
 def run(options: argparse.Namespace) -> int:
     from unmask.detection.archive import detect_archive
     from unmask.detection.archive_summary import render_summary, summarise_archive

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.commands.terminal import FAILED, complain, count, positive, progress, refuse
 from unmask.errors import UnmaskError
 
 
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
     protocols.add_argument("--protocol", metavar="FILE.toml", help="who trains on what, and is tested on what")
     protocols.add_argument("--data", metavar="DIR", help="folder of the face tables that the protocol names")
     protocols.add_argument("--out", metavar="DIR", help="the comparison's folder; what is done there is not done again")
-    protocols.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings side by side")
+    protocols.add_argument("--jobs", type=positive, metavar="N", help="trainings side by side (default: 1)")
     protocols.add_argument(
         "--quick",
         action="store_true",
@@ -56,8 +56,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.protocol is not None:
         return _protocol(options)
-    if options.plots is not None:
-        raise UnmaskError("--plots", "goes with --protocol")
+    refuse(options, ("data", "out", "jobs", "quick", "summary_only", "plots"), "goes with --protocol")
     if options.detector is None or not options.tables:
         raise UnmaskError("evaluate", "needs a DETECTOR and DATA, or --protocol")
     from unmask.writing import check_writable, write_text
@@ -93,6 +92,7 @@ def _protocol(options: argparse.Namespace) -> int:
 
     if options.detector is not None or options.data is None or options.out is None:
         raise UnmaskError("--protocol", "needs --data and --out, and takes neither DETECTOR nor DATA")
+    refuse(options, ("split", "recrop"), "goes with a DETECTOR: a protocol says what it is tested on")
 
     from rich.console import Console
 
@@ -110,7 +110,7 @@ def _protocol(options: argparse.Namespace) -> int:
     if options.summary_only:
         protocol = read_protocol(options.protocol, quick=options.quick)
     else:
-        protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs, quick=options.quick)
+        protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs or 1, quick=options.quick)
     tests = Tests(protocol, Path(options.data), out / "cache")
     measured = measure(protocol, tests, out, options.bootstrap)
     summary = summarise(protocol, measured)

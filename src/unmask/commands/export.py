@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from unmask.commands.terminal import positive
@@ -37,7 +38,11 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.calibrate is not None and not options.int8:
         raise UnmaskError("--calibrate", "is for --int8")
+    from unmask.detector.file import find_detector
     from unmask.writing import check_writable, write_text
+
+    if options.out is not None and Path(options.out).resolve() == find_detector(options.detector).resolve():
+        raise UnmaskError("--out", "is the detector's own folder: leave it out, or with --int8 name another")
 
     if options.json is not None:
         check_writable(options.json)

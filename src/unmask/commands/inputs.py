@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from unmask.errors import UnmaskError
 
 def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Every input once, in order: (path, None), or (path, why it cannot be used). Listed as they are asked for."""
+    from unmask.commands.terminal import complain
     from unmask.faces import find_media
 
     named = list(paths)
@@ -21,9 +23,10 @@ def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
             yield from _once(path, seen)
             continue
         problems: list[tuple[str, str]] = []
+        others: collections.Counter[str] = collections.Counter()
         empty = True
         try:
-            for each in find_media(path, functools.partial(_note, problems)):
+            for each in find_media(path, functools.partial(_note, problems), functools.partial(_count, others)):
                 empty = False
                 yield from _once(str(each), seen)
         except (UnmaskError, OSError) as error:
@@ -32,6 +35,9 @@ def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         if empty and not problems:
             problems.append((path, "no image or video in this folder"))
         yield from problems
+        if others and not empty:
+            kinds = ", ".join(suffix or "none" for suffix, _ in others.most_common(3))
+            complain(f"{path}: {others.total()} files are no images or videos by their suffix ({kinds}): left out")
 
 
 def _once(path: str, seen: set[str] | None) -> Iterator[tuple[str, None]]:
@@ -41,6 +47,10 @@ def _once(path: str, seen: set[str] | None) -> Iterator[tuple[str, None]]:
             return
         seen.add(real)
     yield path, None
+
+
+def _count(others: collections.Counter[str], path: str) -> None:
+    others[os.path.splitext(path)[1].lower()] += 1  # noqa: PTH122 (a Path of each of a million is slow)
 
 
 def _note(problems: list[tuple[str, str]], path: str, reason: str) -> None:

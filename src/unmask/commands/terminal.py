@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -69,6 +71,13 @@ def executor(ray: str | None) -> dict[str, Any]:
     from unmask.on_ray import work_on_ray
 
     return {"executor": functools.partial(work_on_ray, address=ray or None)}
+
+
+def refuse(options: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    """Name an option that was given and would be passed over in silence."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise UnmaskError(f"--{name.replace('_', '-')}", reason)
 
 
 def complain(message: object) -> None:

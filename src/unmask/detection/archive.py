@@ -89,11 +89,8 @@ def detect_archive(
         UnmaskError: the folder cannot be written, holds the results of another detector or other options, another run
             is at this shard, or the detector cannot be used.
     """
-    from unmask.detector.file import CARD, find_detector, read_card
-
     folder, shard = Path(out), shard or Shard()
-    card = read_card(find_detector(detector) / CARD)
-    made = {"detector": card.version, "weights": card.weights_sha256, "threshold": card.threshold, "frames": frames}
+    made = {**_decided_by(detector), "frames": frames}
     looked_at = count = 0
     with Parts(folder, SCHEMA, shard, items=PART_FILES, seconds=PART_SECONDS) as parts:
         check_recipe(folder, made)
@@ -120,6 +117,22 @@ def detect_archive(
         except WorkerDied as error:
             raise UnmaskError(f"detector {detector!r}", str(error)) from error
     return count
+
+
+def _decided_by(detector: str) -> dict[str, Any]:
+    """All that scores and verdicts follow from. The runtime is no part of it: torch and ONNX agree, but for int8."""
+    from unmask.detector.file import CARD, find_detector, read_card
+
+    card = read_card(find_detector(detector) / CARD)
+    written = card.to_json()
+    deciding = {name: written[name] for name in ("calibration", "threshold", "uncertain", "tested")}
+    return {
+        "detector": card.version,
+        "weights": card.weights_sha256,
+        "numbers": "int8" if "int8" in card.results else "float",
+        "threshold": card.threshold,
+        "calibration": hashlib.blake2b(json.dumps(deciding, sort_keys=True).encode(), digest_size=6).hexdigest(),
+    }
 
 
 def key_of(path: str) -> str:
@@ -155,9 +168,12 @@ class _Done:
 
 def judge_worker(detector: str, frames: int, runtime: Runtime) -> Callable[[str], dict[str, Any]]:
     """What each process does with a path."""
+    import cv2
+
     from unmask.detection.detect import load_detector
 
-    loaded = load_detector(detector, runtime=runtime)
+    cv2.setNumThreads(1)  # OpenCV has threads of its own, which no environment variable holds back
+    loaded = load_detector(detector, runtime=runtime, threads=1)
 
     def judge(path: str) -> dict[str, Any]:
         started = time.monotonic()

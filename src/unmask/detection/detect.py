@@ -34,6 +34,7 @@ def load_detector(
     name_or_path: str | PathLike[str] = "default",
     face_detector: FaceDetector | None = None,
     runtime: Runtime = "auto",
+    threads: int = 0,
 ) -> Detector:
     """Load a detector file and the face finder.
 
@@ -41,6 +42,7 @@ def load_detector(
         name_or_path: ``default`` for the bundled detector, the folder of another one, or an exported ONNX file.
         face_detector: finds the faces, from several threads if the result is so used; MTCNN if none is given.
         runtime: ``torch``, ``onnx`` or ``auto``, see :func:`unmask.detector.load_scorer`.
+        threads: that decode a video; 0 for as many as the codec thinks good, 1 where processes share the machine.
 
     Raises:
         UnmaskError: there is no such detector, or it cannot be used.
@@ -52,7 +54,8 @@ def load_detector(
 
         face_detector = MTCNN()
     scorer = load_scorer(name_or_path, runtime)
-    return Detector(scorer, face_detector, fspath(name_or_path), partial(_adversary, name_or_path, scorer.card))
+    adversary = partial(_adversary, name_or_path, scorer.card)
+    return Detector(scorer, face_detector, fspath(name_or_path), adversary, threads)
 
 
 def _adversary(name_or_path: str | PathLike[str], card: Card) -> GeneratorBlur | None:
@@ -74,6 +77,7 @@ class Detector:
         face_detector: finds the faces.
         name: what results call the detector.
         adversary: loads the generator whose maps of sigma the report shows, when the first is asked for; or None.
+        threads: that decode a video, as :func:`load_detector` takes it.
     """
 
     def __init__(
@@ -82,8 +86,10 @@ class Detector:
         face_detector: FaceDetector,
         name: str = "default",
         adversary: Callable[[], GeneratorBlur | None] | None = None,
+        threads: int = 0,
     ) -> None:
         self.scorer = scorer
+        self._threads = threads
         self._load_adversary = adversary
         self.name = DetectorName(name, scorer.card.version, scorer.card.weights_sha256[:12])
         self._find = face_detector
@@ -132,7 +138,7 @@ class Detector:
 
         tell = progress or (lambda share: None)
         called = source_name(media, name)
-        opened = open_source(media, frames, called)
+        opened = open_source(media, frames, called, self._threads)
         tell(_READ)
         images = [frame.image for frame in opened.frames]
         scenes, found = [], []

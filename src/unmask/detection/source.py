@@ -28,7 +28,7 @@ def source_name(source: Source, name: str | None = None) -> str:
     return "bytes" if isinstance(source, bytes | bytearray | memoryview) else "image"
 
 
-def open_source(source: Source, frames: int = 32, name: str | None = None) -> Media:
+def open_source(source: Source, frames: int = 32, name: str | None = None, threads: int = 0) -> Media:
     """Read a source as :func:`unmask.faces.read_media` reads a file.
 
     Bytes pass through a temporary file that only this user can read and that is gone on return: the codecs
@@ -38,6 +38,7 @@ def open_source(source: Source, frames: int = 32, name: str | None = None) -> Me
         source: see :data:`Source`.
         frames: how many to take out of a video.
         name: what the media and errors are called.
+        threads: of the decoder of a video; 0 for as many as it thinks good.
 
     Raises:
         UnmaskError: it cannot be used; the subject is the name of the source.
@@ -47,13 +48,13 @@ def open_source(source: Source, frames: int = 32, name: str | None = None) -> Me
 
     called = source_name(source, name)
     if isinstance(source, str | PathLike):
-        return read_media(source, frames)
+        return read_media(source, frames, threads=threads)
     if isinstance(source, bytes | bytearray | memoryview):
         with tempfile.NamedTemporaryFile(prefix="unmask-") as file:
             file.write(source)
             file.flush()
             try:
-                return read_media(file.name, frames)
+                return read_media(file.name, frames, threads=threads)
             except UnmaskError as error:
                 raise UnmaskError(called, error.reason) from error
     image = _rgb(source, called)

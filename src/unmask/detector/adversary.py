@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -139,8 +140,7 @@ def fit_adversary(
         adversary.to(scorer.device).train()
         optimiser = torch.optim.Adam(adversary.parameters(), lr, (0.5, 0.99))
         for step in range(steps):
-            rows = np.concatenate([rng.choice(reals, half), rng.choice(fakes, half)])
-            images = scorer.prepare([table.image(int(row)) for row in rows])
+            images = scorer.prepare([*_drawn(table, reals, half, rng), *_drawn(table, fakes, half, rng)])
             labels = torch.arange(2, device=scorer.device).repeat_interleave(half)
             attack = adversary(images, labels, scorer.model)
             assert attack.map is not None
@@ -159,6 +159,23 @@ def fit_adversary(
     names = ("loss_before", "loss_after", "loss_control")
     told = {name: round(float(value), 4) for name, value in zip(names, np.mean(losses, axis=0), strict=True)}
     return adversary.eval().requires_grad_(False), told
+
+
+def _drawn(
+    table: FaceTable, rows: npt.NDArray[np.intp], count: int, rng: np.random.Generator
+) -> list[npt.NDArray[np.uint8]]:
+    """Images of ``count`` of the rows, drawn with replacement; in the place of one that cannot be decoded another."""
+    images: list[npt.NDArray[np.uint8]] = []
+    problem: UnmaskError | None = None
+    for _ in range(100 * count):
+        try:
+            images.append(table.image(int(rng.choice(rows))))
+        except UnmaskError as error:
+            problem = error
+        if len(images) == count:
+            return images
+    assert problem is not None
+    raise problem
 
 
 def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

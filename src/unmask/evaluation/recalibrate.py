@@ -133,14 +133,16 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     Raises:
         UnmaskError: the folder cannot be written.
     """
-    from unmask.detector.file import CARD
+    from unmask.detector.file import CARD, ONNX
     from unmask.writing import write_text
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if folder.resolve() != source.resolve():
-            for file in sorted(source.glob("*.safetensors")):
-                shutil.copyfile(file, folder / file.name)
+            # An exported model goes along: it is of the same weights, and takes the card beside it.
+            for file in (*sorted(source.glob("*.safetensors")), source / ONNX):
+                if file.is_file():
+                    shutil.copyfile(file, folder / file.name)
     except OSError as error:
         raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -28,6 +28,7 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
 
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked before anything is decoded
         try:
             with Image.open(path) as opened:
                 width, height = opened.size
@@ -37,8 +38,6 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
                 return picture_to_rgb(opened)
         except UnmaskError:
             raise
-        except Image.DecompressionBombError as error:
-            raise UnmaskError(path, _too_large("the image", max_pixels)) from error
         except Image.UnidentifiedImageError as error:
             raise UnmaskError(path, "the image is damaged or of an unknown kind") from error
         except MemoryError as error:
@@ -46,13 +45,19 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
         except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
             cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
             raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = bound
 
 
 def picture_to_rgb(picture: Image) -> np.ndarray:
     """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), RGB, upright by its EXIF tag, on white."""
     from PIL import ImageOps
 
-    return _to_rgb(ImageOps.exif_transpose(picture))
+    try:
+        picture = ImageOps.exif_transpose(picture)
+    except Exception:  # EXIF that cannot be read turns nothing; the pixels may be whole
+        picture.load()
+    return _to_rgb(picture)
 
 
 def _too_large(what: str, max_pixels: int) -> str:

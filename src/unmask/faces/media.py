@@ -13,11 +13,19 @@ import numpy as np
 from unmask.errors import UnmaskError
 
 #: Suffixes by which media are picked out of a folder; a file that is named itself is told by its content.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+#: Those that cannot be read (HEIC, AVIF) are among them: they are refused by name, not passed over.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
+)
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
+    | {".flv", ".ogv", ".wmv", ".asf"}
+)
 
 #: Pictures above this many pixels are refused before they are decoded.
 MAX_PIXELS = 100_000_000
+#: So much of the frames of one file is held at once: 40 frames of 8K, 160 of 4K.
+MAX_BYTES = 4_000_000_000
 
 
 @dataclass(frozen=True)
@@ -119,18 +127,30 @@ class MediaStream:
                 yield Frame(*frame)
 
 
-def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | None = None) -> Media:
+def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | None = None, *, threads: int = 0) -> Media:
     """All frames of a :class:`MediaStream` at once. A damaged video gives the frames that decode.
 
     Raises:
-        UnmaskError: as there.
+        UnmaskError: as there; or the frames take more than ``MAX_BYTES``.
     """
-    stream = MediaStream(path, frames, rate)
-    taken = list(stream)
+    stream = MediaStream(path, frames, rate, threads=threads)
+    taken = _held(stream)
     if not stream.complete:
-        taken = list(stream)
+        taken = _held(stream)
     height, width = taken[0].image.shape[:2]
     return Media(str(path), stream.kind, width, height, stream.duration, taken)
+
+
+def _held(stream: MediaStream) -> list[Frame]:
+    frames, size = [], 0
+    for frame in stream:
+        frames.append(frame)
+        size += frame.image.nbytes
+        if size > MAX_BYTES:
+            height, width = frame.image.shape[:2]
+            reason = f"more than {len(frames) - 1} frames of {width} x {height} pixels do not fit: ask for fewer"
+            raise UnmaskError(stream.path, reason)
+    return frames
 
 
 def _head(path: str | os.PathLike[str]) -> bytes:
@@ -160,7 +180,11 @@ def is_media(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], None] | None = None) -> Iterator[Path]:
+def find_media(
+    folder: str | os.PathLike[str],
+    unreadable: Callable[[str, str], None] | None = None,
+    left_out: Callable[[str], None] | None = None,
+) -> Iterator[Path]:
     """Image and video files below a folder by suffix, in order, folder by folder: there may be millions.
 
     Hidden files and linked folders are left out.
@@ -169,6 +193,7 @@ def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], 
         folder: where to look.
         unreadable: called with the path of a folder that cannot be read or a link that leads nowhere, and the reason;
             it is left out.
+        left_out: called with every other file's path, hidden ones excepted.
 
     Raises:
         UnmaskError: there is no such folder (when the first file is asked for).
@@ -184,9 +209,12 @@ def find_media(folder: str | os.PathLike[str], unreadable: Callable[[str, str], 
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
-            if name.startswith(".") or not is_media(name):
+            if name.startswith("."):
                 continue
-            if path.is_file():
+            if not is_media(name):
+                if left_out is not None:
+                    left_out(str(path))
+            elif path.is_file():
                 yield path
             elif path.is_symlink() and not path.exists() and unreadable is not None:
                 unreadable(str(path), "is a link that leads nowhere")

@@ -48,7 +48,7 @@ function sentence({ score: value, threshold, uncertain, verdict: word, kind, tra
     if (uncertain && uncertain[0] <= value && value <= uncertain[1]) {
       return `${whose} scores ${score(value)}. Between ${score(uncertain[0])} and ${score(uncertain[1])} this detector does not decide.`;
     }
-    return `${whose} scores ${score(value)}, but its picture is poorer than anything this detector was tested on.`;
+    return `${whose} scores ${score(value)}, but its picture is poorer than nearly all that this detector was tested on.`;
   }
   return `${whose} scores ${score(value)}, ${value >= threshold ? "at or above" : "below"} the threshold of ${score(threshold)}.`;
 }
