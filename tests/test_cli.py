@@ -60,8 +60,9 @@ def test_a_mixed_folder_is_done_to_its_end(
     lines = output.out.splitlines()
     assert [lines[0].split()[0], lines[2].split()[0]] == [found[0]["verdict"], found[5]["verdict"]]
     assert lines[1] == f"no face      -    {mixed / 'dot.png'}"
-    errors = output.err.splitlines()
-    assert errors == [f"unmask: {each['path']}: {each['error']}" for each in found if each["error"]]
+    *errors, other, last = output.err.splitlines()
+    assert [*errors, last] == [f"unmask: {each['path']}: {each['error']}" for each in found if each["error"]]
+    assert other == f"unmask: {mixed}: left out, for want of an image's or video's suffix: 1 (.txt)"
     assert "no film.mkv" in page.read_text()
 
 

@@ -37,7 +37,7 @@ def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         yield from problems
         if others and not empty:
             kinds = ", ".join(suffix or "none" for suffix, _ in others.most_common(3))
-            complain(f"{path}: {others.total()} files are no images or videos by their suffix ({kinds}): left out")
+            complain(f"{path}: left out, for want of an image's or video's suffix: {others.total()} ({kinds})")
 
 
 def _once(path: str, seen: set[str] | None) -> Iterator[tuple[str, None]]:
