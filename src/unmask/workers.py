@@ -33,7 +33,10 @@ _starting = threading.Lock()
 
 
 class WorkerDied(Exception):
-    """An item got no result, and the process that had it is gone; the text says how."""
+    """An item got no result, and the process that had it is gone; the text says how.
+
+    Its cause is a ModuleNotFoundError if ``make`` lacked a package.
+    """
 
 
 def work(
@@ -58,6 +61,7 @@ def work(
 
     Raises:
         WorkerDied: ``make`` itself failed in a process: no item can be done.
+        ModuleNotFoundError: it failed because a package is not installed.
     """
     remaining = iter(items)
     team: list[Worker[Item, Result]] = []
@@ -76,6 +80,10 @@ def work(
                         worker.begin(item)
                         break
                     yield answer
+    except WorkerDied as error:
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            raise error.__cause__ from None  # as if it were missing here: the command line knows what to install
+        raise
     finally:
         for worker in team:
             worker.close()
@@ -241,6 +249,9 @@ class Worker(Generic[Item, Result]):
             return kind, value
         if kind != "ready":
             self.busy = False
+            if kind == "missing":
+                text, name = value
+                raise WorkerDied(text) from ModuleNotFoundError(text, name=name)
             raise WorkerDied(value)
         self._ready, self._began = True, time.monotonic()
         return None
@@ -272,6 +283,9 @@ def _serve(
     _limit("RLIMIT_CORE", 0)  # what is in memory is nobody's business, and a gigabyte a crash fills disks
     try:
         function = make()
+    except ModuleNotFoundError as error:
+        connection.send(("missing", (str(error), error.name)))
+        return
     except BaseException as error:
         connection.send(("gone", str(error) or type(error).__name__))
         return

@@ -147,3 +147,12 @@ def test_checkpointing_that_cannot_be_is_refused() -> None:
         build_classifier("test_efficientnet", checkpointing=True, process_norm=True)
     with pytest.raises(UnmaskError, match="legacy_xception: timm cannot checkpoint"):
         build_classifier("legacy_xception", checkpointing=True)
+
+
+def test_the_head_computes_in_float32_under_autocast() -> None:
+    classifier = build_classifier("test_efficientnet").eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = classifier(images)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, classifier(images), rtol=0.05, atol=0.02)

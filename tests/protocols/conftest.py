@@ -24,6 +24,7 @@ steps = 4
 log_every = 1
 validate_every = 4
 device = "cpu"
+precision = "float32"
 """
 
 PROTOCOL = """

@@ -58,6 +58,18 @@ def test_a_manipulation_that_the_table_lacks_is_named(tests_of: Tests, small: Pa
         tests_of.images("elsewhere/C/source", Scorer.load(make_detector(tmp_path / "detector")))
 
 
+def test_a_row_that_does_not_decode_is_left_out(small: Path, tmp_path: Path) -> None:
+    path = small.parent / "data/other/C.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[2]["image"] = b"broken"
+    pq.write_table(type(pq.read_table(path)).from_pylist(rows, pq.read_schema(path)), path)
+    tests = Tests(read_protocol(small), small.parent / "data", tmp_path / "cache")
+    images = tests.images("elsewhere/C/source", Scorer.load(make_detector(tmp_path / "detector")))
+    assert len(images.pixels) == len(rows) - 1
+    assert images.component.tolist() == [row["component"] for row in rows if row["image"] != b"broken"]
+    assert tests.components("elsewhere/C/source").tolist() == images.component.tolist()
+
+
 def test_faces_are_found_first_where_images_are_no_crops(small: Path, tmp_path: Path) -> None:
     portrait = pytest.importorskip("skimage.data").astronaut()
     rows = pq.read_table(small.parent / "data/other/real.parquet").slice(0, 3).to_pylist()

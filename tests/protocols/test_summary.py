@@ -60,6 +60,18 @@ def test_gains_are_paired_by_seed(small: Path) -> None:
     assert evidence(summary)["GF"]["gain_over_plain"] == gain
 
 
+def test_a_training_without_a_scope_is_left_out_of_it(small: Path) -> None:
+    small.write_text(
+        small.read_text().replace('manipulations = ["A", "B"]\ntables', 'manipulations = ["A", "A+B"]\ntables')
+    )
+    protocol = read_protocol(small)
+    auc = {(method, seed): 0.6 + 0.1 * (method == "game") for method in ("plain", "matched", "game") for seed in (0, 1)}
+    summary = summarise(protocol, _measured(protocol, auc))
+    assert summary["gains"]["game"]["GF"]["over_plain"]["pairs"] == 2
+    assert summary["gains"]["game"]["in-domain"]["over_plain"]["pairs"] == 4
+    assert summary["methods"]["plain"]["GF"]["runs"] == 2
+
+
 def test_a_choice_is_no_claim(small: Path) -> None:
     small.write_text(small.read_text().replace('claim = "report"', 'claim = "choose"'))
     protocol = read_protocol(small)

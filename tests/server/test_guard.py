@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
-from unmask.server import guard
-from unmask.server.guard import answers_to, is_token, new_session
+from unmask.server import Settings, guard
+from unmask.server.guard import COOKIE, Guard, answers_to, is_token, new_session
+from unmask.server.metrics import Metrics
 
 TOKENS = ("first-token-of-two", "sécond-token-of-two")
 
@@ -61,3 +64,13 @@ def test_a_session_lasts_for_a_while_and_for_its_token(monkeypatch: pytest.Monke
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + guard.SESSION + 1)
     assert not guard._is_session(cookie, TOKENS)
+
+
+@pytest.mark.parametrize("others", ['prefs={"a":1}; ', "a=b c; ", "é=1; ", "only a name; ", ""])
+def test_cookies_of_others_do_not_hide_the_session(others: str) -> None:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    door = Guard(nothing, Settings(tokens=TOKENS), Metrics())
+    for session, known in ((new_session(TOKENS[0]), True), ("1.2", False)):
+        cookie = f"{others}{COOKIE}={session}; last=1"
+        assert door._knows(Request({"type": "http", "headers": [(b"cookie", cookie.encode("latin-1"))]})) is known

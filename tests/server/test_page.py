@@ -183,5 +183,15 @@ def test_a_token_is_asked_for(page: playwright.Page, locked: Serving, photo: Pat
     assert "1 file checked" in report.locator("h1").inner_text()
     assert report.locator("img").first.evaluate("image => image.naturalWidth") > 20
     report.close()
+    page.context.clear_cookies()  # as when the session has ended
+    tries: list[str] = []
+    page.on("request", lambda request: tries.append(request.url) if request.method == "POST" else None)
+    page.get_by_label("Choose files").set_input_files(photo)
+    playwright.expect(field).to_be_focused()
+    page.wait_for_timeout(500)
+    assert len(tries) == 1
+    field.fill(TOKENS[0])
+    page.get_by_role("button", name="Enter").click()
+    playwright.expect(page.locator("article .verdict")).to_have_count(2, timeout=60_000)
     page.get_by_role("button", name="Forget the token").click()
     playwright.expect(page.get_by_label("Token")).to_be_focused()

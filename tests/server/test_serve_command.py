@@ -62,6 +62,16 @@ def test_it_refuses_in_one_line(
     assert reason in error
 
 
+def test_what_is_missing_in_a_worker_is_said_with_what_to_install(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    monkeypatch.syspath_prepend(tmp_path)  # which the workers take over
+    assert main(["serve", "--port", "0", "--detector", str(untrained), "--data", str(tmp_path / "data")]) == 2
+    expected = "unmask: torch is not installed; this command needs it: pip install 'unmask[torch]'\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

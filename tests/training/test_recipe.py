@@ -60,7 +60,7 @@ def test_missing_recipe_and_malformed_override(tmp_path: Path) -> None:
 
 def test_cosine_warms_up_and_falls() -> None:
     config = OptimiserConfig(warmup_steps=10, final=0.1)
-    rates = [rate(step, 110, 50, config) for step in range(111)]
+    rates = [rate(step, 110, config) for step in range(111)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[10] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55)
@@ -68,5 +68,7 @@ def test_cosine_warms_up_and_falls() -> None:
 
 
 def test_step_schedule_is_the_published_one() -> None:
-    config = OptimiserConfig(schedule="step", warmup_steps=0, step_epochs=15)
-    assert [rate(epoch * 4, 400, 4, config) for epoch in (0, 14, 15, 30)] == pytest.approx([1, 1, 0.1, 0.01])
+    config = OptimiserConfig(schedule="step", warmup_steps=0, step_every=60)
+    assert [rate(step, 400, config) for step in (0, 59, 60, 120)] == pytest.approx([1, 1, 0.1, 0.01])
+    with pytest.raises(ValueError, match="step_every"):
+        OptimiserConfig(step_every=0)

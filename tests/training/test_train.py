@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from unmask.detector import Scorer
 from unmask.detector.adversary import read_adversary
 from unmask.training import read_recipe, train
 from unmask.training.checkpoint import load_checkpoint
-from unmask.training.players import precision_on
+from unmask.training.players import Players, precision_on
 
 RECIPE = """
 [data]
@@ -155,6 +156,35 @@ def test_killed_and_resumed_equals_uninterrupted_to_the_bit(folder: Path) -> Non
     assert losses(folder / "killed") == losses(folder / "whole")
     model = "detector/model.safetensors"
     assert (folder / "killed" / model).read_bytes() == (folder / "whole" / model).read_bytes()
+
+
+def test_interrupted_in_the_middle_of_a_round_it_equals_uninterrupted_to_the_bit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = read_recipe(folder / "recipe.toml", ["run.validate_every=5"])
+    train(recipe, folder / "whole")
+    play, rounds = Players.play, itertools.count(1)
+
+    def interrupted(self: Players, *arguments: Any) -> Any:
+        if next(rounds) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return play(self, *arguments)
+
+    monkeypatch.setattr(Players, "play", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder / "stopped")
+    assert load_checkpoint(folder / "stopped" / "checkpoint.pt")["step"] == 5
+    train(recipe, folder / "stopped", resume=True)
+    assert log_lines(folder / "stopped", "validation") == log_lines(folder / "whole", "validation")
+    model = "detector/model.safetensors"
+    assert (folder / "stopped" / model).read_bytes() == (folder / "whole" / model).read_bytes()
+
+
+def test_another_precision_is_not_gone_on_with(folder: Path) -> None:
+    train(read_recipe(folder / "recipe.toml"), folder / "run")
+    other = read_recipe(folder / "recipe.toml", ["run.precision=bfloat16", "run.steps=14"])
+    with pytest.raises(UnmaskError, match=r"was written in float32, here it is bfloat16: --set run\.precision=float32"):
+        train(other, folder / "run", resume=True)
 
 
 @pytest.mark.parametrize("adversary", ["plain", "blur-generator"])

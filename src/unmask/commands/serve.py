@@ -42,6 +42,9 @@ def add(commands: Any) -> None:
     limits.add_argument("--timeout", type=seconds, default="10m", metavar="TIME", help="of a job (default: 10m)")
     limits.add_argument("--memory", type=size, default="2G", metavar="SIZE", help="of a job (default: 2G)")
     limits.add_argument("--keep", type=seconds, default="1h", metavar="TIME", help="results (default: 1h)")
+    limits.add_argument(
+        "--keep-at-most", type=positive, default=1000, metavar="N", help="results; the oldest go first (default: 1000)"
+    )
     serve.set_defaults(run=run)
 
 
@@ -78,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         memory=options.memory,
         keep=options.keep,
+        keep_at_most=options.keep_at_most,
     )
     try:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET

@@ -77,6 +77,16 @@ class Classifier(nn.Module):
         return state
 
 
+class FullPrecisionLinear(nn.Linear):
+    """The head, in float32 under autocast as well: losses compare logits that differ by less than bfloat16 can tell."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 def build_classifier(
     backbone: str,
     classes: Sequence[str] = ("real", "fake"),
@@ -118,6 +128,8 @@ def build_classifier(
     load_pretrained(network, backbone, pretrained)
     head = network.get_classifier()  # type: ignore[operator]
     if isinstance(head, nn.Linear):
+        if type(head) is nn.Linear:
+            head.__class__ = FullPrecisionLinear
         # timm starts some heads at +-1/sqrt(classes): with two classes that is a loss of 5 before the first step.
         nn.init.normal_(head.weight, std=0.01)
         nn.init.zeros_(head.bias)

@@ -168,7 +168,7 @@ class Game:
                 with self.autocast():
                     attack = self._attack(some, their)
                     ascended = F.cross_entropy(self.classifier(attack.images).float(), their)
-                    yield self._barrier(attack, their) - ascended
+                yield self._barrier(attack, their) - ascended
 
         with attacked(self.classifier):
             self._step(losses(), self.adversary, self.adversary_optimiser)

@@ -14,7 +14,9 @@ SCORES = "scores.npz"
 #: The parts of a recipe that a detector's card repeats and that its numbers depend on.
 _SECTIONS = ("model", "augmentation", "adversary", "game", "optimiser", "run")
 #: Where a run was made, and how often it spoke, are no part of what it is.
-_FREE = {"run": ("device", "precision", "log_every", "checkpoint_minutes")}
+_FREE = {"run": ("device", "log_every", "checkpoint_minutes")}
+#: The part of ``data`` that a card has, at its top.
+_DATA = ("batch_size", "pairing")
 
 
 def is_finished(run: Run, out: Path) -> bool:
@@ -34,14 +36,20 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         path = out / run.name / RESULT
         made = json.loads(path.read_text())["detector"]["training"]
         planned = json.loads(json.dumps(protocol.recipe_of(run, Path()).to_dict()))
-        for section in _SECTIONS:
+        sections = {name: (made[name], planned[name]) for name in _SECTIONS}
+        sections["data"] = ({key: made[key] for key in _DATA if key in made}, planned["data"])
+        # "auto" says nothing; what it came to is in the card.
+        precision = planned["run"]["precision"]
+        came_to = {"precision": precision if precision == "auto" else made["precision"]}
+        sections["run"] = ({**made["run"], **came_to}, planned["run"])
+        for section, (was, now) in sections.items():
             if section == "adversary" and protocol.method(run.method).matched:
                 continue  # its distribution is that of the game it is matched to
             # A card of an older release lacks the keys that came since.
-            for key in sorted(made[section].keys() & planned[section].keys() - set(_FREE.get(section, ()))):
-                if made[section][key] != planned[section][key]:
+            for key in sorted(was.keys() & now.keys() - set(_FREE.get(section, ()))):
+                if was[key] != now[key]:
                     raise UnmaskError(
                         path,
-                        f"was made by another version of this comparison ({section}.{key} was {made[section][key]!r}, "
-                        f"is {planned[section][key]!r}): name another --out",
+                        f"was made by another version of this comparison ({section}.{key} was {was[key]!r}, "
+                        f"is {now[key]!r}): name another --out",
                     )

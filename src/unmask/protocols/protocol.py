@@ -167,6 +167,9 @@ class Protocol:
     def __post_init__(self) -> None:
         if not self.seeds or not self.tests or not self.methods:
             raise ValueError("seeds, tests and methods must each name something")
+        sets = [test.dataset for test in self.tests]
+        if len(set(sets)) != len(sets) or any("/" in name for name in sets):
+            raise ValueError(f"each of tests has a dataset of its own, without '/': {', '.join(sets)}")
         names = [method.name for method in self.methods]
         if len(set(names)) != len(names):
             raise ValueError("a method is named twice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from unmask.writing import replacing
 
 if TYPE_CHECKING:
     from unmask.detector import Scorer
+
+log = logging.getLogger("unmask")
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,15 @@ class Tests:
             from unmask.faces.mtcnn import MTCNN
 
             finder = MTCNN()
-        found = {row: face_crop(table, row, crop, finder) for row in rows}
-        crops = {row: picture for row, picture in found.items() if picture is not None}
+        crops = {}
+        for row in rows:
+            try:
+                picture = face_crop(table, row, crop, finder)
+            except UnmaskError as error:
+                log.warning("left out of the test: %s", error)
+                continue
+            if picture is not None:
+                crops[row] = picture
         if not crops:
             raise UnmaskError(self.tables()[name], f"has no row for the test {name}")
         return list(crops.values()), table.component[list(crops)].astype(str)
@@ -122,14 +132,14 @@ class Tests:
 
     def components(self, name: str) -> npt.NDArray[np.str_]:
         """(N,) the near-duplicate group of every row of a table: what the bootstrap draws by."""
-        if not self._set(name).recrop:
-            table, rows = self._rows(name)
-            return table.component[rows].astype(str)
-        # Which images have a face is known where they were scored, and found again where only the scores are.
+        # Which images decode and have a face is known where they were scored, and found again where only scores are.
         stem = self._stem(name, "*")
         known = sorted(self._cache.glob(f"{stem}.components.npy"))
         if known:
             return np.asarray(np.load(known[0]))
+        if not self._set(name).recrop:
+            table, rows = self._rows(name)
+            return table.component[rows].astype(str)
         run = self._protocol.runs()[0]
         return self._crops(name, self._protocol.recipe_of(run, self._data).data.crop)[1]
 

@@ -180,10 +180,11 @@ def _scopes(found: Sequence[Measured]) -> list[Scope]:
 def _spread(found: Sequence[Measured], scope: Scope) -> dict[str, Any]:
     """Mean over seeds of the mean over trainings, its standard deviation and t interval, in points."""
     by_seed: dict[int, list[float]] = {}
-    for each in found:
+    having = [each for each in found if scope in each.scopes]
+    for each in having:
         by_seed.setdefault(each.run.seed, []).append(100 * each.scopes[scope])
     values = np.asarray([np.mean(values) for values in by_seed.values()])
-    return {**student(values), "runs": len(found)}
+    return {**student(values), "runs": len(having)}
 
 
 def _gains(
@@ -205,7 +206,7 @@ def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope, 
     pairs: dict[int, list[tuple[float, Array]]] = {}
     for each in ours:
         match = other.get((each.run.manipulation, each.run.seed))
-        if match is not None:
+        if match is not None and scope in each.scopes:
             difference = 100 * (each.scopes[scope] - match.scopes[scope])
             resampled = 100 * (each.resampled[scope] - match.resampled[scope])
             pairs.setdefault(each.run.seed, []).append((difference, resampled))

@@ -8,7 +8,6 @@ import ipaddress
 import logging
 import time
 import traceback
-from http.cookies import SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -97,26 +96,27 @@ class Guard:
             self._metrics.requests.labels(method, route, str(status)).inc()
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        headers = Headers(scope=scope)
+        request = Request(scope)
+        headers = request.headers
         host = headers.get("host", "")
         if not answers_to(host, self._settings.hosts):
             return Problem(421, "the server is not known by this name; it can be allowed with --allow-host")
         if scope["method"] not in _READING and not _same_origin(headers, host):
             return Problem(403, "requests from other sites are refused")
         path = scope["path"]
-        if path in _OPEN or path.startswith("/page/") or self._knows(headers):
+        if path in _OPEN or path.startswith("/page/") or self._knows(request):
             return None
         return Problem(401, "a token is needed", {"WWW-Authenticate": 'Bearer realm="unmask"'})
 
-    def _knows(self, headers: Headers) -> bool:
+    def _knows(self, request: Request) -> bool:
         tokens = self._settings.tokens
         if not tokens:
             return True
-        scheme, _, token = headers.get("authorization", "").partition(" ")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and is_token(token.strip(), tokens):
             return True
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        return cookie is not None and _is_session(cookie.value, tokens)
+        # Not SimpleCookie: it stops at the first cookie it cannot read, and other programs on this host set some too.
+        return _is_session(request.cookies.get(COOKIE, ""), tokens)
 
 
 def is_token(text: str, tokens: tuple[str, ...]) -> bool:

@@ -50,6 +50,7 @@ class Jobs:
 
         Raises:
             UnmaskError: the folder or the detector cannot be used.
+            ModuleNotFoundError: the detector needs a package that is not installed.
         """
         settings = self.settings
         self.store = Store(settings.folder)
@@ -65,6 +66,8 @@ class Jobs:
             about = await self._in_thread(self._workers[0].do, None)
         except WorkerDied as error:
             self._close()
+            if isinstance(error.__cause__, ModuleNotFoundError):
+                raise error.__cause__ from None  # the command line knows what to install
             subject, _, reason = str(error).partition(": ")
             raise UnmaskError(subject, reason or "no worker could start") from error
         self.detector = json.loads(about["detector"])

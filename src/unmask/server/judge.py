@@ -7,6 +7,8 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
@@ -28,11 +30,16 @@ def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tel
         UnmaskError: there is no such detector, or it cannot be used.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole terminal; the server ends its workers
+    import cv2
+
     from unmask.detection import load_detector
     from unmask.faces import media
 
+    cv2.setNumThreads(1)  # OpenCV has threads of its own, which no environment variable holds back
     media.MAX_PIXELS = max_pixels
-    detector = load_detector(name)
+    detector = load_detector(name, threads=1)
+    # The folders above are nobody's business. Made absolute, for `detector/` and `.` have a last part then.
+    detector.name = replace(detector.name, name=Path(os.path.abspath(name)).name)  # noqa: PTH100 (links stay)
     _warm_up(detector)
     # Decoders write about what they read to stderr, and nothing of an upload belongs in a log.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -102,7 +109,7 @@ def _pictures(found: Detection) -> list[tuple[dict[str, Any], bytes]]:
 def _about(detector: Detector) -> dict[str, Any]:
     card = detector.card
     return {
-        "name": os.path.basename(detector.name.name),  # noqa: PTH119 (the folders above are nobody's business)
+        "name": detector.name.name,
         "version": detector.name.version,
         "weights": detector.name.weights,
         "threshold": card.threshold,

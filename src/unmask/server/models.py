@@ -154,6 +154,7 @@ class Limits(BaseModel):
     max_frames: int
     timeout: float = Field(description="Seconds a job may take")
     keep: float = Field(description="Seconds a result is kept; an upload is deleted as soon as it is judged")
+    keep_at_most: int = Field(description="Results kept at a time; beyond that the oldest go before their time")
 
 
 class About(BaseModel):

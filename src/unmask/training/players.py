@@ -88,6 +88,9 @@ class Players:
         if self._adversary_optimiser is not None:
             for group in self._adversary_optimiser.param_groups:
                 group["lr"] = self._config.adversary_lr * share
+        # Each rank's batches move its own statistics; attacks read them, and a checkpoint holds rank 0's.
+        for player in filter(None, (self.classifier, self.adversary)):
+            processes.same_buffers(player)
         result = self.game.play(images, labels, attacked=step >= self._begin)
         if self._average is not None:
             # A short memory at first, so that early validation does not look at the initial weights.

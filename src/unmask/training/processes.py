@@ -63,6 +63,17 @@ def same_start(module: nn.Module) -> None:
             dist.broadcast(tensor, 0)
 
 
+def same_buffers(module: nn.Module) -> None:
+    """Give every process rank 0's running statistics, in one broadcast; nothing with one process."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    flat = torch.cat([buffer.flatten() for buffer in buffers]) if buffers else torch.empty(0)
+    dist.broadcast(flat, 0)
+    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]) if buffers else (), strict=True):
+        buffer.copy_(part.view_as(buffer))
+
+
 def mean(value: Tensor) -> float:
     """The mean of a scalar over all processes."""
     value = value.detach().double().clone()

@@ -87,17 +87,19 @@ class OptimiserConfig:
     weight_decay: float = 0.05
     #: Learning rate of an adversary that learns (Adam, no decay).
     adversary_lr: float = 2e-3
-    #: ``cosine`` falls to ``final`` of the rate at the last step; ``step`` multiplies by .1 every ``step_epochs``.
+    #: ``cosine`` falls to ``final`` of the rate at the last step; ``step`` multiplies by .1 every ``step_every`` steps.
     schedule: Literal["cosine", "step"] = "cosine"
     warmup_steps: int = 100
     final: float = 0.01
-    step_epochs: int = 15
+    step_every: int = 15_000
     #: Decay of the averaged weights that are validated and shipped; 0 switches averaging off.
     ema: float = 0.998
 
     def __post_init__(self) -> None:
         if self.lr <= 0 or self.adversary_lr <= 0 or not 0 <= self.ema < 1 or self.warmup_steps < 0:
             raise ValueError("optimiser: lr > 0, adversary_lr > 0, 0 <= ema < 1 and warmup_steps >= 0 are needed")
+        if self.step_every < 1:
+            raise ValueError(f"optimiser.step_every is at least 1, got {self.step_every}")
 
 
 @dataclass(frozen=True)

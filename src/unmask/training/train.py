@@ -22,6 +22,7 @@ from unmask.game.round import RoundResult
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.export import export_detector, stored_weights
+from unmask.training.interrupt import interrupts_wait
 from unmask.training.memory import keep_freed_memory
 from unmask.training.players import Players
 from unmask.training.recipe import Recipe
@@ -107,27 +108,26 @@ class _Run:
         pin = self.device.type == "cuda"
         loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers, pin=pin)
         saved, mark, images = time.monotonic(), time.monotonic(), 0
-        with log:
-            try:
-                self.players.classifier.train()
-                for batch in loader:
-                    result = self._play(batch.images, batch.labels)
-                    self.step += 1
-                    images += len(batch.labels) * self.world
-                    if self.step % run.log_every == 0 or self.step == run.steps:
-                        speed = images / (time.monotonic() - mark)
-                        mark, images = time.monotonic(), 0
-                        self._report(result, speed)
-                    if self.step % run.validate_every == 0 or self.step == run.steps:
-                        self._validate()
-                        mark, images = time.monotonic(), 0
-                    if time.monotonic() - saved > 60 * run.checkpoint_minutes:
-                        self._save()
-                        saved = time.monotonic()
-            except KeyboardInterrupt:
-                self._save()
-                log.say(f"stopped at step {self.step}; go on with --resume")
-                raise
+        with log, interrupts_wait(alone=self.world == 1) as interrupted:
+            self.players.classifier.train()
+            for batch in loader:
+                result = self._play(batch.images, batch.labels)
+                self.step += 1
+                images += len(batch.labels) * self.world
+                if self.step % run.log_every == 0 or self.step == run.steps:
+                    speed = images / (time.monotonic() - mark)
+                    mark, images = time.monotonic(), 0
+                    self._report(result, speed)
+                if self.step % run.validate_every == 0 or self.step == run.steps:
+                    self._validate()
+                    mark, images = time.monotonic(), 0
+                if interrupted():
+                    self._save()
+                    log.say(f"stopped at step {self.step}; go on with --resume")
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > 60 * run.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
             self._save()
         return self._export()
 
@@ -148,6 +148,7 @@ class _Run:
                 odds,
                 self.validation.fake,
                 self._history(),
+                component=self.validation.component,
                 table=FaceTable.read(recipe.data.validation, recipe.data.validation_split or None),
                 adversary=self.players.adversary,
             )
@@ -158,7 +159,7 @@ class _Run:
         """One round. All that is random in it follows from seed, step and rank: nothing has to be stored."""
         run = self.recipe.run
         torch.manual_seed(int(np.random.default_rng((run.seed, self.step, self.rank, 1)).integers(2**62)))
-        share = rate(self.step, run.steps, len(self.batches), self.recipe.optimiser)
+        share = rate(self.step, run.steps, self.recipe.optimiser)
         images = images.to(self.device, non_blocking=True)
         images = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         return self.players.play(images, labels.to(self.device, non_blocking=True), self.step, share)
@@ -183,6 +184,8 @@ class _Run:
         self.log.advance(self.step, f"{status}  {speed:.0f} img/s")
 
     def _validate(self) -> None:
+        # Statistics of batches differ from rank to rank: what is validated is what rank 0 stores.
+        processes.same_buffers(self.players.shipped)
         odds = self.validation.log_odds(self.players.shipped, self.device)
         auc = float(roc_auc_score(self.validation.fake, odds))
         if auc > self.best["auc"]:
@@ -212,6 +215,7 @@ class _Run:
             "step": self.step,
             "best": self.best,
             "plan": self.plan,
+            "precision": self.players.precision,
             "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
             **self.players.state(),
         }
@@ -222,6 +226,10 @@ class _Run:
         changed = [name for name in now if was.get(name) != now[name]]
         if changed:
             raise UnmaskError(self.out / CHECKPOINT, f"was written by another recipe: {', '.join(changed)} differ")
+        precision = content.get("precision", self.players.precision)
+        if precision != self.players.precision:
+            reason = f"was written in {precision}, here it is {self.players.precision}: --set run.precision={precision}"
+            raise UnmaskError(self.out / CHECKPOINT, reason)
         self.players.restore(content)
         self.step, self.best, self.plan = int(content["step"]), dict(content["best"]), list(content["plan"])
 
@@ -255,6 +263,7 @@ def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
         ("data", "workers"),
         ("data", "cache_mb"),
         ("run", "checkpoint_minutes"),
+        ("run", "precision"),  # what "auto" meant is compared
         ("run", "steps"),
     ):
         kept.get(section, {}).pop(key, None)

@@ -22,6 +22,7 @@ class Validation:
 
     Attributes:
         fake: (N,) bool labels of the readable rows, on every rank.
+        component: (N,) str, their groups of near-duplicates.
 
     Raises:
         UnmaskError: one class only: nothing can be chosen by such a table.
@@ -38,6 +39,7 @@ class Validation:
         self._mine = mine
         self._images = [image for image in images if image is not None]
         self.fake = table.fake[self._readable]
+        self.component = table.component[self._readable].astype(str)
 
     @torch.inference_mode()
     def log_odds(self, classifier: Classifier, device: torch.device, batch_size: int = 64) -> np.ndarray:

@@ -167,6 +167,8 @@ class GeneratorBlur(Adversary):
         return -self.guard * torch.log(4 * share * (1 - share)).mean()
 
     def _bounded(self, output: Tensor) -> Tensor:
+        # In bfloat16 a sigmoid is 1 from 6.25 on, and a pixel at the bound would have no gradient that leads it back.
+        output = output.float()
         if self.parametrisation == "sigmoid":
             return self.sigma_max * torch.sigmoid(output)
         return output.square().clamp(min=1.0).rsqrt()

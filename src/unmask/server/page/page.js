@@ -9,6 +9,7 @@ const get = (id) => document.getElementById(id);
 
 let about = null;
 let uploading = 0;
+let locked = false;
 const items = [];
 
 /** Where a file stands: waiting -> uploading -> queued -> running -> done or failed. */
@@ -88,6 +89,7 @@ function add(files) {
 }
 
 function next() {
+  if (locked) return; // start() goes on once there is a token
   while (uploading < UPLOADS) {
     const item = items.find((each) => each.file);
     if (!item) return;
@@ -192,6 +194,7 @@ function recall() {
 }
 
 function lock() {
+  locked = true;
   get("work").hidden = true;
   get("leave").hidden = true;
   get("door").hidden = false;
@@ -228,12 +231,13 @@ async function start() {
     get("trouble").hidden = false;
     return;
   }
+  locked = false;
   const { limits, detector } = about;
   get("door").hidden = true;
   get("work").hidden = false;
   get("leave").hidden = !about.needs_token;
   get("limits").textContent = `JPEG, PNG, WebP, MP4, MOV, MKV, WebM and others, up to ${size(limits.max_bytes)} each, videos up to ${time(limits.max_duration)}`;
-  get("kept").textContent = `A file is deleted from the server as soon as it is judged, its result after ${time(limits.keep)} or when you remove it.`;
+  get("kept").textContent = `A file is deleted from the server as soon as it is judged, its result after ${time(limits.keep)}, after ${limits.keep_at_most} newer ones, or when you remove it.`;
   get("version").textContent = `unmask ${about.version}`;
   get("card").replaceChildren(
     element("p", { class: "soft" }, detector.intended_use),

@@ -1,0 +1,40 @@
+"""What a worker says about its detector, and what it takes of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unmask.server.judge import Answer, Item, make
+from unmask.workers import Tell, Worker
+
+Looked = tuple[int, Answer]
+
+
+def _make(name: str) -> Callable[[Item, Tell], Looked]:
+    """What the server's workers do, and how many threads OpenCV has in them."""
+    import cv2
+
+    cv2.setNumThreads(3)
+    judge = make(name, 10**8, 60)
+    return lambda item, tell: (cv2.getNumThreads(), judge(item, tell))
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_the_folders_above_the_detector_stay_unsaid(untrained: Path, photo: Path, ending: str) -> None:
+    worker = Worker[Item, Looked](partial(_make, f"{untrained}{ending}"))
+    try:
+        (_, about), (threads, answer) = worker.do(None), worker.do((str(photo), "a.jpg", 1))
+    finally:
+        worker.close()
+    said: list[Any] = [about["detector"], answer["result"], answer["report"].decode()]
+    for each in said:
+        assert "untrained" in each
+        assert str(untrained.parent) not in each
+    assert '"name": "untrained"' in about["detector"]
+    assert '"name": "untrained"' in answer["result"]
+    assert threads == 1
