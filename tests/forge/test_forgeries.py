@@ -144,6 +144,22 @@ def test_nobody_lends_a_face_across_splits_or_to_himself(tmp_path: Path) -> None
     assert Faces(made, np.arange(2), points).donor(0, rng) is None
 
 
+def test_people_and_qualities_of_a_frame_have_points_of_their_own(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from unmask.data import FaceTable
+
+    made = table(tmp_path / "t.parquet", 1)
+    (row,) = pq.read_table(tmp_path / "t.parquet").slice(0, 1).to_pylist()
+    rows = [row, row | {"track": 1}, row | {"quality": "c23"}, row | {"quality": "c23", "track": 1}]
+    pq.write_table(pa.Table.from_pylist([{"track": 0} | each for each in rows]), tmp_path / "u.parquet")
+    several = FaceTable.read(tmp_path / "u.parquet")
+    keys = [row_key(several, number) for number in range(4)]
+    assert len(set(keys)) == 4
+    assert keys[0] == row_key(made, 0)
+
+
 def test_landmarks_are_found_once_and_lie_on_the_face(tmp_path: Path) -> None:
     made = table(tmp_path / "t.parquet", 2)
     cache = tmp_path / "landmarks.json"

@@ -27,8 +27,11 @@ Found = dict[str, list[float] | None]
 
 
 def row_key(table: FaceTable, row: int) -> str:
-    """What names a row of a table for good: data set, clip and frame."""
-    return f"{table.dataset[row]}/{table.method[row]}/{table.video[row]}/{table.frame[row]}"
+    """What names a row of a table for good: data set, clip and frame; quality and person if not the usual ones."""
+    key = f"{table.dataset[row]}/{table.method[row]}/{table.video[row]}/{table.frame[row]}"
+    if table.quality[row] != "source":
+        key += f"/{table.quality[row]}"
+    return f"{key}/person {table.track[row]}" if table.track[row] else key
 
 
 def find_landmarks(
