@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from unmask.workers import Tell, Worker, WorkerDied, work
+from unmask.worker_process import Tell
+from unmask.workers import Worker, WorkerDied, work
 
 MB = 2**20
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory of a process is limited on Linux only")

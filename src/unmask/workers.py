@@ -6,10 +6,8 @@ have one item now and another later, with progress, and with limits on time, pro
 
 from __future__ import annotations
 
-import errno
 import functools
 import io
-import math
 import multiprocessing
 import os
 import pickle
@@ -18,14 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
+from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
+
+from unmask.worker_process import Tell, serve
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Called in a worker to say how far an item is; the value reaches the caller of :meth:`Worker.do`.
-Tell = Callable[[Any], None]
 
 _POLL = 0.5
 _SIGXCPU = getattr(signal, "SIGXCPU", 24)  # Windows has none
@@ -206,7 +203,7 @@ class Worker(Generic[Item, Result]):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         target = (self._make, theirs, self._cpu, self._memory)
-        self._process = context.Process(target=_serve, args=target, daemon=True)
+        self._process = context.Process(target=serve, args=target, daemon=True)
         with _starting:
             before = os.environ.get("OMP_NUM_THREADS")
             # Read when numeric libraries load, so it must stand before the start.
@@ -272,66 +269,3 @@ def without_progress(make: Callable[[], Callable[[Item], Result]]) -> Callable[[
     """For a :class:`Worker`, what :func:`work` takes: ``functools.partial(without_progress, make)``."""
     function = make()
     return lambda item, tell: function(item)
-
-
-def _serve(
-    make: Callable[[], Callable[[Any, Tell], Any]], connection: Connection, cpu: float | None, memory: int | None
-) -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    _limit("RLIMIT_CORE", 0)  # what is in memory is nobody's business, and a gigabyte a crash fills disks
-    try:
-        function = make()
-    except ModuleNotFoundError as error:
-        connection.send(("missing", (str(error), error.name)))
-        return
-    except BaseException as error:
-        connection.send(("gone", str(error) or type(error).__name__))
-        return
-    if memory is not None and (held := _held()) is not None:
-        _limit("RLIMIT_DATA", held + memory)
-    connection.send(("ready", None))
-    with suppress(EOFError, KeyboardInterrupt):
-        while True:
-            item = connection.recv()
-            if cpu is not None:
-                _limit("RLIMIT_CPU", math.ceil(time.process_time() + cpu), hard=False)
-            try:
-                connection.send(("done", function(item, lambda value: connection.send(("progress", value)))))
-            except Exception as error:
-                connection.send(("gone", _failure(error, memory)))
-                return
-
-
-def _failure(error: Exception, memory: int | None) -> str:
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return "needed more memory than " + ("there is" if memory is None else f"{memory / 2**20:.0f} MB")
-    return "failed: " + " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent does, however it does: nobody waits for the answer any more."""
-    wait([parent])
-    os._exit(1)
-
-
-def _limit(name: str, value: int, hard: bool = True) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    which: int = getattr(resource, name)
-    most = resource.getrlimit(which)[1]
-    if most != resource.RLIM_INFINITY:
-        value = min(value, most)
-    resource.setrlimit(which, (value, value if hard else most))
-
-
-def _held() -> int | None:
-    """Bytes of private writable memory of this process, as the kernel counts them against RLIMIT_DATA."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)

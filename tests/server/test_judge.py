@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from unmask.server.judge import Answer, Item, make
-from unmask.workers import Tell, Worker
+from unmask.worker_process import Tell
+from unmask.workers import Worker
 
 Looked = tuple[int, Answer]
 

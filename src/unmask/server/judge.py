@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
-from unmask.workers import Tell
+from unmask.worker_process import Tell
 
 if TYPE_CHECKING:
     from unmask.detection import Detection, Detector
