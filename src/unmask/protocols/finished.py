@@ -38,10 +38,10 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         planned = json.loads(json.dumps(protocol.recipe_of(run, Path()).to_dict()))
         sections = {name: (made[name], planned[name]) for name in _SECTIONS}
         sections["data"] = ({key: made[key] for key in _DATA if key in made}, planned["data"])
-        # "auto" says nothing; what it came to is in the card.
+        # What "auto" came to is in the card; a plan that says "auto" takes either.
         precision = planned["run"]["precision"]
-        came_to = {"precision": precision if precision == "auto" else made["precision"]}
-        sections["run"] = ({**made["run"], **came_to}, planned["run"])
+        came_to = precision if precision == "auto" else made.get("precision", precision)
+        sections["run"] = ({**made["run"], "precision": came_to}, planned["run"])
         for section, (was, now) in sections.items():
             if section == "adversary" and protocol.method(run.method).matched:
                 continue  # its distribution is that of the game it is matched to
