@@ -27,6 +27,7 @@ from unmask.protocols.plots.outcomes import GRID, Comparison, area, reliability,
 from unmask.protocols.plots.played import sigma_over_training
 from unmask.protocols.plots.style import looks
 from unmask.protocols.protocol import Run
+from unmask.protocols.scores import SCORES, Scored, write_scores
 from unmask.protocols.scoring import Tests
 
 #: Against 8 reals of score 0: 6 of 8 fakes above, none below.
@@ -43,7 +44,8 @@ def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma:
             continue
         folder = out / run.name
         folder.mkdir(parents=True)
-        np.savez(folder / "scores.npz", **{name: np.array(values, np.float32) for name, values in held.items()})
+        sources = np.array([f"source {row}" for row in range(8)])
+        write_scores(folder / SCORES, {name: Scored(np.array(values), sources) for name, values in held.items()})
         training = protocol.recipe_of(run, small.parent / "data").to_dict()
         detector = {"calibration": {"method": "platt", "scale": 1.0, "offset": 0.0}, "training": training}
         speed = {"plain": 40.0, "matched": 40.0, "game": 10.0}[run.method]
@@ -67,15 +69,15 @@ def made_up(run: Run, table: str) -> list[float]:
 
 def compare(small: Path, out: Path) -> Comparison:
     protocol = read_protocol(small)
-    tests = Tests(protocol, small.parent / "data", out / "cache")
-    measured = measure(protocol, tests, out, 20)
-    return Comparison(protocol, tests, out, summarise(protocol, measured), measured)
+    measured = measure(protocol, out, 20)
+    tables = Tests(protocol, small.parent / "data", out / "cache").tables()
+    return Comparison(protocol, tables, out, summarise(protocol, measured), measured)
 
 
 def page_of(small: Path, out: Path, **options: Any) -> tuple[str, dict[str, Section]]:
     held = compare(small, out)
     options = {"faces": 0, **options}
-    sections = write_page(held.protocol, held.tests, out, held.summary, held.measured, **options)
+    sections = write_page(held.protocol, held.tables, out, held.summary, held.measured, **options)
     return (out / "page.html").read_text(), {section.name: section for section in sections}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from unmask.errors import UnmaskError
 from unmask.protocols import measure, read_protocol, run_protocol, summarise
 from unmask.protocols.matching import matched_overrides
 from unmask.protocols.runner import Runner
-from unmask.protocols.scoring import Tests
 
 
 def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +59,15 @@ def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys:
     assert (out / "A/game/seed0/scores.npz").stat().st_mtime_ns == before
     assert json.loads((out / "summary.json").read_text()) == summary
 
+    # Nor does a third one, somewhere else, where the data are not: all but the faces is drawn.
+    shutil.copytree(out, small.parent / "elsewhere", ignore=shutil.ignore_patterns("cache", "detector", "page.html"))
+    (small.parent / "data").rename(small.parent / "gone")
+    command = ["evaluate", "--protocol", str(small), "--out", str(small.parent / "elsewhere"), "--summary-only"]
+    assert main([*command, "--bootstrap", "50"]) == 0
+    assert json.loads((small.parent / "elsewhere/summary.json").read_text()) == summary
+    page = (small.parent / "elsewhere/page.html").read_text()
+    assert "the faces are not at hand: name the test tables by --data" in page
+
 
 def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     data, out = small.parent / "data", small.parent / "out"
@@ -88,7 +97,7 @@ def test_half_a_comparison_can_be_summed_up(small: Path) -> None:
     for run in only:
         runner._try(run, lambda line: None)
     protocol = read_protocol(small)
-    summary = summarise(protocol, measure(protocol, Tests(protocol, data, out / "cache"), out, 20))
+    summary = summarise(protocol, measure(protocol, out, 20))
     assert summary["finished"] == 4
     gain = summary["gains"]["game"]["GFQ"]
     assert gain["over_plain"]["seeds"] == 1
@@ -116,4 +125,4 @@ def test_usage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--protocol", str(small), "--data", "d", "--out", "o", "--split", "test"]) == 2
     assert main(["evaluate", "--protocol", str(small)]) == 2
     assert main(["evaluate", "default", "--protocol", str(small), "--data", "d", "--out", "o"]) == 2
-    assert "needs --data and --out" in capsys.readouterr().err
+    assert "needs --out, and --data unless --summary-only" in capsys.readouterr().err

@@ -45,7 +45,9 @@ def add(commands: Any) -> None:
         help="does it work? Two seeds, three rounds a run, an eighth of the rows: minutes, and no evidence",
     )
     protocols.add_argument(
-        "--summary-only", action="store_true", help="no training: only sum up and draw the finished runs"
+        "--summary-only",
+        action="store_true",
+        help="no training: only sum up and draw the finished runs; without --data all but the faces",
     )
     protocols.add_argument(
         "--plots", metavar="DIR", help="also write each figure of OUT/page.html as SVG and WebP (needs unmask[train])"
@@ -90,8 +92,9 @@ def run(options: argparse.Namespace) -> int:
 def _protocol(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    if options.detector is not None or options.data is None or options.out is None:
-        raise UnmaskError("--protocol", "needs --data and --out, and takes neither DETECTOR nor DATA")
+    if options.detector is not None or options.out is None or (options.data is None and not options.summary_only):
+        needs = "needs --out, and --data unless --summary-only, and takes neither DETECTOR nor DATA"
+        raise UnmaskError("--protocol", needs)
     refuse(options, ("split", "recrop"), "goes with a DETECTOR: a protocol says what it is tested on")
 
     from rich.console import Console
@@ -111,8 +114,7 @@ def _protocol(options: argparse.Namespace) -> int:
         protocol = read_protocol(options.protocol, quick=options.quick)
     else:
         protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs or 1, quick=options.quick)
-    tests = Tests(protocol, Path(options.data), out / "cache")
-    measured = measure(protocol, tests, out, options.bootstrap)
+    measured = measure(protocol, out, options.bootstrap)
     summary = summarise(protocol, measured)
     if protocol.best and protocol.claim == "report":
         summary["evidence"] = evidence(summary)
@@ -120,7 +122,8 @@ def _protocol(options: argparse.Namespace) -> int:
     Console(width=None if sys.stdout.isatty() else 200).print(render(summary))
     try:
         need_matplotlib()
-        write_page(protocol, tests, out, summary, measured, None if options.plots is None else Path(options.plots))
+        tables = Tests(protocol, Path(options.data), out / "cache").tables() if options.data else {}
+        write_page(protocol, tables, out, summary, measured, None if options.plots is None else Path(options.plots))
     except UnmaskError as error:  # the numbers are there: they do not depend on being drawn
         complain(f"no page: {error}")
     return 0

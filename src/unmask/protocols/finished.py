@@ -9,7 +9,6 @@ from unmask.errors import UnmaskError
 from unmask.protocols.protocol import Protocol, Run
 
 RESULT = "result.json"
-SCORES = "scores.npz"
 
 #: The parts of a recipe that a detector's card repeats and that its numbers depend on.
 _SECTIONS = ("model", "augmentation", "adversary", "game", "optimiser", "run")

@@ -219,6 +219,11 @@ class Protocol:
                 for quality in test.qualities:
                     yield Cell(test.dataset, manipulation, quality)
 
+    def tables_of(self, cell: Cell) -> tuple[str, str]:
+        """Names of the table of reals and of fakes of a cell: ``dataset/manipulation or real/quality``."""
+        real = next(test.real for test in self.tests if test.dataset == cell.dataset)
+        return f"{cell.dataset}/{real}/{cell.quality}", cell.name
+
     def scope(self, run: Run, cell: Cell) -> Scope:
         """What a cell says about a run, see the head of this file."""
         if cell.dataset != self.training.dataset:

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.protocols.finished import RESULT, SCORES, check_finished, is_finished
+from unmask.protocols.finished import RESULT, check_finished, is_finished
 from unmask.protocols.matching import matched_overrides
 from unmask.protocols.protocol import Protocol, Run, read_protocol
+from unmask.protocols.scores import SCORES, write_scores
 from unmask.protocols.scoring import Tests
-from unmask.writing import replacing, write_text
+from unmask.writing import write_text
 
 log = logging.getLogger("unmask")
 
@@ -95,9 +96,7 @@ class Runner:
         detector = train(recipe, folder, resume=(folder / "checkpoint.pt").exists())
         trained = time.monotonic()
         scorer = Scorer.load(detector)
-        scores = self.tests.score(scorer)
-        with replacing(folder / SCORES) as file:
-            np.savez_compressed(file, **scores)  # type: ignore[arg-type]
+        write_scores(folder / SCORES, self.tests.score(scorer))
         result: dict[str, Any] = {
             "run": run.name,
             "manipulation": run.manipulation,

@@ -15,7 +15,8 @@ from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.evaluation.evaluate import face_crop
 from unmask.faces.crop import CropRecipe
-from unmask.protocols.protocol import Cell, Protocol, TestSet
+from unmask.protocols.protocol import Protocol, TestSet
+from unmask.protocols.scores import Scored
 from unmask.writing import replacing
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Tests:
     __test__ = False
 
     def __init__(self, protocol: Protocol, data: Path, cache: Path) -> None:
-        self._protocol, self._data, self._cache = protocol, data, cache
+        self._data, self._cache = data, cache
         self._sets = {test.dataset: test for test in protocol.tests}
 
     def tables(self) -> dict[str, Path]:
@@ -55,11 +56,6 @@ class Tests:
             for kind in (test.real, *test.manipulations)
             for quality in test.qualities
         }
-
-    def of(self, cell: Cell) -> tuple[str, str]:
-        """Names of the table of reals and of fakes of a cell."""
-        real = self._sets[cell.dataset].real
-        return f"{cell.dataset}/{real}/{cell.quality}", cell.name
 
     def check(self) -> None:
         """Every table is there, or it is named: before hours of training, not after.
@@ -121,27 +117,18 @@ class Tests:
         """The test set that a table's name begins with."""
         return self._sets[name.split("/")[0]]
 
-    def _stem(self, name: str, size: int | str) -> str:
+    def _stem(self, name: str, size: int) -> str:
         """Name of the cache of a table, by the table's bytes."""
         stat, every = self.tables()[name].stat(), self._set(name).every
         return f"{name.replace('/', '__')}-{size}-{every}-{stat.st_size}-{stat.st_mtime_ns}"
 
-    def score(self, scorer: Scorer) -> dict[str, npt.NDArray[np.float32]]:
-        """Raw log-odds of every row of every table, by the names of :meth:`tables`."""
-        return {name: scorer.log_odds(self.images(name, scorer).pixels).astype(np.float32) for name in self.tables()}
-
-    def components(self, name: str) -> npt.NDArray[np.str_]:
-        """(N,) the near-duplicate group of every row of a table: what the bootstrap draws by."""
-        # Which images decode and have a face is known where they were scored, and found again where only scores are.
-        stem = self._stem(name, "*")
-        known = sorted(self._cache.glob(f"{stem}.components.npy"))
-        if known:
-            return np.asarray(np.load(known[0]))
-        if not self._set(name).recrop:
-            table, rows = self._rows(name)
-            return table.component[rows].astype(str)
-        run = self._protocol.runs()[0]
-        return self._crops(name, self._protocol.recipe_of(run, self._data).data.crop)[1]
+    def score(self, scorer: Scorer) -> dict[str, Scored]:
+        """Every row of every table, by the names of :meth:`tables`."""
+        images = {name: self.images(name, scorer) for name in self.tables()}
+        return {
+            name: Scored(scorer.log_odds(each.pixels), each.component)
+            for name, each in images.items()
+        }
 
     def _path(self, test: TestSet, kind: str, quality: str) -> Path:
         return self._data / test.tables.format(manipulation=kind, quality=quality)

@@ -21,9 +21,9 @@ from scipy import stats
 
 from unmask.errors import UnmaskError
 from unmask.evaluation.bootstrap import resample_counts
-from unmask.protocols.finished import RESULT, SCORES, check_finished, is_finished
+from unmask.protocols.finished import RESULT, check_finished, is_finished
 from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
-from unmask.protocols.scoring import Tests
+from unmask.protocols.scores import SCORES, Scored, read_scores
 
 Array = npt.NDArray[np.float64]
 
@@ -56,48 +56,58 @@ def weighted_auc(reals: Array, fakes: Array, real_weights: Array, fake_weights: 
     return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
 
 
-def measure(protocol: Protocol, tests: Tests, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
+def measure(protocol: Protocol, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
     """Every finished run of a protocol, measured from the scores it left.
 
     Raises:
-        UnmaskError: a run was made by another version of the protocol, or for other tests.
+        UnmaskError: a run was made by another version of the protocol or for other tests, or cannot be read.
     """
     check_finished(protocol, out)
     finished = [run for run in protocol.runs() if is_finished(run, out)]
-    weights = _weights(tests, resamples, seed)
-    return [_measure(protocol, tests, out, run, weights) for run in finished]
+    scored = {run: read_scores(out / run.name / SCORES) for run in finished}
+    draws = _draws(scored.values(), resamples, seed)
+    return [_measure(protocol, out, run, scored[run], draws) for run in finished]
 
 
-def _weights(tests: Tests, resamples: int, seed: int) -> dict[str, Array]:
-    """(1 + B, N) of every table: all ones, then the resamples; rows of one component are drawn together everywhere."""
-    components = {name: tests.components(name) for name in tests.tables()}
-    weights = {}
-    for dataset in sorted({name.split("/")[0] for name in components}):
-        names = [name for name in components if name.split("/")[0] == dataset]
-        unique, member = np.unique(np.concatenate([components[name] for name in names]), return_inverse=True)
-        counts = resample_counts(len(unique), resamples, np.random.default_rng(seed)) if resamples else None
-        start = 0
-        for name in names:
-            mine = member[start : start + len(components[name])]
-            start += len(mine)
-            ones = np.ones((1, len(mine)))
-            weights[name] = ones if counts is None else np.concatenate([ones, counts[:, mine]])
-    return weights
+def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int, seed: int) -> dict[str, tuple[Array, Array]]:
+    """Of every data set: its components, sorted, and how often each is drawn, (1 + B, N), first all of them once.
+
+    Rows of one component are drawn together, in all tables and runs.
+    """
+    names: dict[str, set[str]] = {}
+    for scored in runs:
+        for name, table in scored.items():
+            names.setdefault(name.split("/")[0], set()).update(table.component.tolist())
+    draws = {}
+    for dataset, found in sorted(names.items()):
+        counts = np.ones((1, len(found)))
+        if resamples:
+            drawn = resample_counts(len(found), resamples, np.random.default_rng(seed))
+            counts = np.concatenate([counts, drawn])
+        draws[dataset] = np.array(sorted(found)), counts
+    return draws
 
 
-def _measure(protocol: Protocol, tests: Tests, out: Path, run: Run, weights: Mapping[str, Array]) -> Measured:
+def _measure(
+    protocol: Protocol,
+    out: Path,
+    run: Run,
+    scored: Mapping[str, Scored],
+    draws: Mapping[str, tuple[Array, Array]],
+) -> Measured:
     folder = out / run.name
-    with np.load(folder / SCORES) as scores:
-        held = {name: scores[name].astype(np.float64) for name in scores.files}
     result = json.loads((folder / RESULT).read_text())
     cells: dict[str, float] = {}
     by_scope: dict[Scope, list[Array]] = {}
     for cell in protocol.cells():
-        real, fake = tests.of(cell)
-        for name in (real, fake):
-            if name not in held or len(held[name]) != weights[name].shape[1]:
-                raise UnmaskError(folder / SCORES, f"was written for other tests: {name} differs")
-        aucs = weighted_auc(held[real], held[fake], weights[real], weights[fake])
+        names, counts = draws[cell.dataset]
+        weighted = []
+        for name in protocol.tables_of(cell):
+            if name not in scored:
+                raise UnmaskError(folder / SCORES, f"was written for other tests: {name} is missing")
+            weighted.append((scored[name].log_odds, counts[:, np.searchsorted(names, scored[name].component)]))
+        (reals, real_weights), (fakes, fake_weights) = weighted
+        aucs = weighted_auc(reals, fakes, real_weights, fake_weights)
         cells[cell.name] = float(aucs[0])
         by_scope.setdefault(protocol.scope(run, cell), []).append(aucs)
     means = {scope: np.mean(aucs, axis=0) for scope, aucs in by_scope.items()}

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from unmask.detector.card import Calibration, calibrated
 from unmask.errors import UnmaskError
 from unmask.evaluation.metrics import ECE_BINS, Ranking, auc, measure
-from unmask.protocols.finished import RESULT, SCORES
+from unmask.protocols.finished import RESULT
 from unmask.protocols.plots.style import Look, looks
 from unmask.protocols.protocol import Protocol, Run, Scope
-from unmask.protocols.scoring import Tests
+from unmask.protocols.scores import SCORES, read_scores
 from unmask.protocols.summary import Measured
 
 Array = npt.NDArray[np.float64]
@@ -34,14 +34,15 @@ class Comparison:
     """A comparison as far as it is done.
 
     Attributes:
-        protocol, tests: what was to be done.
+        protocol: what was to be done.
+        tables: its test tables by name, as ``Tests.tables`` gives them; empty where the data are not at hand.
         out: its folder.
         summary: what :func:`unmask.protocols.summarise` made of it.
         measured: the finished runs.
     """
 
     protocol: Protocol
-    tests: Tests
+    tables: Mapping[str, Path]
     out: Path
     summary: Mapping[str, Any]
     measured: Sequence[Measured]
@@ -81,8 +82,7 @@ class Comparison:
         """Raw log-odds of every test table, and the run's ``result.json``; read once."""
         if run.name not in self._held:
             folder = self.out / run.name
-            with np.load(folder / SCORES) as file:
-                scores = {name: file[name].astype(np.float64) for name in file.files}
+            scores = {name: table.log_odds for name, table in read_scores(folder / SCORES).items()}
             self._held[run.name] = scores, json.loads((folder / RESULT).read_text())
         return self._held[run.name]
 
@@ -93,7 +93,7 @@ class Comparison:
             (fake, scores[name])
             for cell in self.protocol.cells()
             if self.protocol.scope(run, cell) in scopes
-            for fake, name in zip((False, True), self.tests.of(cell), strict=True)
+            for fake, name in zip((False, True), self.protocol.tables_of(cell), strict=True)
         ]
         if not parts:
             return None

@@ -17,7 +17,6 @@ from unmask.protocols.plots.outcomes import Comparison
 from unmask.protocols.plots.played import replayed, sigma_over_training
 from unmask.protocols.plots.style import VARIABLES, Look, Section, inline_svg, write_panel
 from unmask.protocols.protocol import SCOPES, Protocol
-from unmask.protocols.scoring import Tests
 from unmask.protocols.summary import Measured
 from unmask.writing import write_text
 
@@ -27,7 +26,7 @@ _DARK = ("#4ba6e6", "#ff8d4f", "#35c796", "#e8a4cb", "#f5b83d", "#9bd3f7")
 
 def write_page(
     protocol: Protocol,
-    tests: Tests,
+    tables: Mapping[str, Path],
     out: Path,
     summary: Mapping[str, Any],
     measured: Sequence[Measured],
@@ -38,7 +37,9 @@ def write_page(
     """Draw a comparison as far as it is done into ``OUT/page.html``.
 
     Args:
-        protocol, tests: what was to be done.
+        protocol: what was to be done.
+        tables: its test tables by name, as ``Tests.tables`` gives them. Without them, what needs faces is named as
+            not drawn.
         out: folder of the comparison.
         summary, measured: of :func:`unmask.protocols.summarise` and :func:`unmask.protocols.measure`.
         plots: a folder for each figure by itself, ``NAME.svg`` and ``NAME.webp``; None writes none.
@@ -50,7 +51,7 @@ def write_page(
     Raises:
         UnmaskError: matplotlib is not installed, or a file cannot be read or written.
     """
-    comparison = Comparison(protocol, tests, out, summary, measured)
+    comparison = Comparison(protocol, tables, out, summary, measured)
     sections = draw_all(comparison, faces)
     write_text(out / "page.html", render_page(comparison, sections))
     if plots is not None:
@@ -65,7 +66,7 @@ def draw_all(comparison: Comparison, faces: int = 64) -> list[Section]:
     level, gain = heat_maps(comparison)
     sections = [forest(comparison), gain, level, roc_curves(comparison), calibration_curves(comparison)]
     sections += [strength_curves(comparison), cost(comparison), sigma_over_training(comparison)]
-    return [*sections, *(replayed(comparison, comparison.tests.tables(), faces) if faces else ())]
+    return [*sections, *(replayed(comparison, faces) if faces else ())]
 
 
 def render_page(comparison: Comparison, sections: Sequence[Section]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def _played(comparison: Comparison, method: str) -> dict[str, tuple[Array, Array
     }
 
 
-def replayed(comparison: Comparison, data: Mapping[str, Path], limit: int = 64) -> tuple[Section, Section]:
+def replayed(comparison: Comparison, limit: int = 64) -> tuple[Section, Section]:
     """The two figures that attack a detector again: :func:`sigma_map` and :func:`spectrum`, of one finished run.
 
     The run is the first of the best game, else of the first game that blurs, on reals and the first manipulation of
@@ -70,11 +69,10 @@ def replayed(comparison: Comparison, data: Mapping[str, Path], limit: int = 64) 
 
     Args:
         comparison: what is done.
-        data: the test tables by name, as ``Tests.tables`` gives them.
         limit: faces of each class.
     """
     try:
-        found, told = _replay(comparison, data, limit)
+        found, told = _replay(comparison, limit)
     except UnmaskError as error:
         return (
             Section("map", "Where the adversary blurs", "", missing=[f"{error}."]),
@@ -83,8 +81,10 @@ def replayed(comparison: Comparison, data: Mapping[str, Path], limit: int = 64) 
     return sigma_map(found, told), spectrum(found, told)
 
 
-def _replay(comparison: Comparison, data: Mapping[str, Path], limit: int) -> tuple[Replay, str]:
+def _replay(comparison: Comparison, limit: int) -> tuple[Replay, str]:
     protocol = comparison.protocol
+    if not comparison.tables:
+        raise UnmaskError(protocol.name, "the faces are not at hand: name the test tables by --data")
     games = [name for name in comparison.finished if protocol.method(name).role == "game"]
     runs = [each.run for name in sorted(games, key=lambda name: name != protocol.best) for each in comparison.of(name)]
     known: list[tuple[Any, str, dict[str, Any]]] = [(run, *adversary_of(comparison.out / run.name)) for run in runs]
@@ -95,7 +95,8 @@ def _replay(comparison: Comparison, data: Mapping[str, Path], limit: int) -> tup
     if cell is None:
         raise UnmaskError(protocol.name, "no test of the data set that was trained on")
     run, name, options = chosen
-    detector, tables = comparison.out / run.name / "detector", [data[each] for each in comparison.tests.of(cell)]
+    detector = comparison.out / run.name / "detector"
+    tables = [comparison.tables[each] for each in protocol.tables_of(cell)]
     told = f"{run.name}, {name} played once more against the finished detector"
     if name.startswith("blur-generator") and read_card(detector / CARD).adversary is None:
         name, options = stand_in(name, options)
