@@ -29,9 +29,13 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     with pytest.raises(UnmaskError, match=r"scores\.npz: cannot be read"):
         read_scores(path)
-    path.write_bytes(b"PK no zip")
-    with pytest.raises(UnmaskError, match=r"scores\.npz: cannot be read"):
-        read_scores(path)
+    write_scores(path, {"here/real/source": Scored(np.arange(9.0), np.array(list("abcdefghi")))})
+    whole = path.read_bytes()
+    spoilt = whole[:60] + bytes(byte ^ 255 for byte in whole[60:90]) + whole[90:]
+    for content in (b"", b"PK no zip", whole[:-40], spoilt):
+        path.write_bytes(content)
+        with pytest.raises(UnmaskError, match=r"scores\.npz: cannot be read"):
+            read_scores(path)
     np.savez(path, **{"here/real/source": np.zeros(3, np.float32)})
     with pytest.raises(UnmaskError, match=r"does not say which sources its rows are of: an earlier release"):
         read_scores(path)

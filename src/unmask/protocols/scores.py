@@ -5,6 +5,8 @@ Both lie in one file, so that a comparison can be summed up wherever its runs ar
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +56,9 @@ def read_scores(path: Path) -> dict[str, Scored]:
         UnmaskError: the file cannot be read, or is of an earlier release, which did not write whose rows they are.
     """
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             held = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UnmaskError(path, f"cannot be read ({error})") from error
     if _NAMES not in held:
         raise UnmaskError(path, "does not say which sources its rows are of: an earlier release wrote it")

@@ -124,8 +124,11 @@ class Tests:
 
     def score(self, scorer: Scorer) -> dict[str, Scored]:
         """Every row of every table, by the names of :meth:`tables`."""
-        images = {name: self.images(name, scorer) for name in self.tables()}
-        return {name: Scored(scorer.log_odds(each.pixels), each.component) for name, each in images.items()}
+        scored = {}
+        for name in self.tables():
+            images = self.images(name, scorer)
+            scored[name] = Scored(scorer.log_odds(images.pixels), images.component)
+        return scored
 
     def _path(self, test: TestSet, kind: str, quality: str) -> Path:
         return self._data / test.tables.format(manipulation=kind, quality=quality)

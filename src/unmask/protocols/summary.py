@@ -26,6 +26,7 @@ from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
 from unmask.protocols.scores import SCORES, Scored, read_scores
 
 Array = npt.NDArray[np.float64]
+Names = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def measure(protocol: Protocol, out: Path, resamples: int = 500, seed: int = 0) 
     return [_measure(protocol, out, run, scored[run], draws) for run in finished]
 
 
-def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int, seed: int) -> dict[str, tuple[Array, Array]]:
+def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int, seed: int) -> dict[str, tuple[Names, Array]]:
     """Of every data set: its components, sorted, and how often each is drawn, (1 + B, N), first all of them once.
 
     Rows of one component are drawn together, in all tables and runs.
@@ -93,21 +94,22 @@ def _measure(
     out: Path,
     run: Run,
     scored: Mapping[str, Scored],
-    draws: Mapping[str, tuple[Array, Array]],
+    draws: Mapping[str, tuple[Names, Array]],
 ) -> Measured:
     folder = out / run.name
     result = json.loads((folder / RESULT).read_text())
+    weights = {}
+    for name, table in scored.items():
+        names, counts = draws[name.split("/")[0]]
+        weights[name] = counts[:, np.searchsorted(names, table.component)]
     cells: dict[str, float] = {}
     by_scope: dict[Scope, list[Array]] = {}
     for cell in protocol.cells():
-        names, counts = draws[cell.dataset]
-        weighted = []
-        for name in protocol.tables_of(cell):
+        real, fake = protocol.tables_of(cell)
+        for name in (real, fake):
             if name not in scored:
                 raise UnmaskError(folder / SCORES, f"was written for other tests: {name} is missing")
-            weighted.append((scored[name].log_odds, counts[:, np.searchsorted(names, scored[name].component)]))
-        (reals, real_weights), (fakes, fake_weights) = weighted
-        aucs = weighted_auc(reals, fakes, real_weights, fake_weights)
+        aucs = weighted_auc(scored[real].log_odds, scored[fake].log_odds, weights[real], weights[fake])
         cells[cell.name] = float(aucs[0])
         by_scope.setdefault(protocol.scope(run, cell), []).append(aucs)
     means = {scope: np.mean(aucs, axis=0) for scope, aucs in by_scope.items()}
