@@ -43,6 +43,24 @@ def test_paired_rows_share_their_source_and_frame(table: FaceTable) -> None:
     assert (table.frame[rows[0::2]] == table.frame[rows[1::2]]).all()
 
 
+def test_aligned_pairs_are_augmented_alike(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.parquet", reals=10, fakes=10, size=48)
+    rows = pq.read_table(path).to_pylist()
+    originals = {row["source"]: row["image"] for row in rows if row["label"] == "real"}
+    copies = [row | {"image": originals[row["source"]]} for row in rows]
+    pq.write_table(pa.Table.from_pylist(copies, pq.read_schema(path)), path)
+
+    def images(pairing: str) -> torch.Tensor:
+        batches = Batches(FaceTable.read(path), size=48, batch_size=8, augmentation=Augmentation(), pairing=pairing)
+        return torch.stack([batches[step].images for step in range(3)]).unflatten(1, (4, 2))
+
+    aligned, paired = images("aligned"), images("paired")
+    # Every fake is a copy of its real here: what they do not share is the augmentation's.
+    assert torch.equal(aligned[:, :, 0], aligned[:, :, 1])
+    assert (paired[:, :, 0] != paired[:, :, 1]).flatten(2).any(dim=2).all()
+    assert len({image.numpy().tobytes() for image in aligned[:, :, 0].flatten(0, 1)}) == 12, "pairs differ"
+
+
 def test_a_pair_is_of_one_quality_where_it_can_be(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.parquet", reals=6, fakes=6)
     for name, quality in (("low", "h264-32"), ("lowest", "h264-40")):

@@ -75,6 +75,8 @@ def test_one_class_is_not_enough(detector: Path, tmp_path: Path) -> None:
         replay(detector, "blur-gradient", {}, table)
     with pytest.raises(UnmaskError, match="nothing to replay"):
         replay(detector, "plain", {}, table)
+    with pytest.raises(UnmaskError, match="'restore-gradient': needs each fake beside its original"):
+        replay(detector, "restore-gradient", {}, table)
 
 
 def test_power_of_white_noise_is_its_variance_everywhere() -> None:

@@ -93,6 +93,17 @@ def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
     assert (folder / "run" / "detector" / "card.json").is_file()
 
 
+def test_a_restoring_adversary_trains_on_aligned_pairs(folder: Path) -> None:
+    overrides = ["adversary.name=restore-gradient", "adversary.options={cells=4}", "run.steps=2"]
+    with pytest.raises(UnmaskError, match=r"'restore-gradient': lays each fake over its original: data\.pairing = "):
+        train(read_recipe(folder / "recipe.toml", [*overrides, "data.pairing=paired"]), folder / "run")
+    overrides += ["data.pairing=aligned", "game.adversarial_loss=consistency", "game.micro_batches=2"]
+    train(read_recipe(folder / "recipe.toml", overrides), folder / "aligned")
+    (line,) = log_lines(folder / "aligned", "train")
+    assert 0.1 < line["restored"] < 0.9
+    assert set(line["sigma"]) == {"real", "fake"}
+
+
 @pytest.mark.parametrize("adversary", ["plain", "blur-gradient", "blur-generator"])
 def test_training_in_bfloat16_stays_near_training_in_float32(folder: Path, adversary: str) -> None:
     options = [f"adversary.name={adversary}", "adversary.options={}", "run.log_every=1", "run.steps=3"]

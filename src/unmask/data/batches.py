@@ -14,7 +14,7 @@ from unmask.data.order import Order
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 
-Pairing = Literal["balanced", "paired"]
+Pairing = Literal["balanced", "paired", "aligned"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Batches:
         size: side of the images, px.
         batch_size: rows a step over all ranks, even.
         pairing: ``balanced`` draws reals and fakes independently; ``paired`` puts beside each fake the real
-            it was made from (a random real where the table lacks it).
+            it was made from (a random real where the table lacks it); ``aligned`` also augments the two alike, so that
+            a forgery and its original differ in nothing but the forgery.
         cache_mb: MiB of decoded crops that are kept.
 
     Raises:
@@ -78,7 +79,7 @@ class Batches:
             rows = np.flatnonzero(table.fake == fake)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
-            partner = self._source_of if fake and pairing == "paired" else None
+            partner = self._source_of if fake and pairing != "balanced" else None
             self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
         self._decoded: dict[int, np.ndarray] = {}
         self._room = cache_mb << 20
@@ -113,7 +114,7 @@ class Batches:
         return rows
 
     def _partner(self, fake: int, position: int) -> int:
-        real = self._source_of(fake) if self.pairing == "paired" else None
+        real = self._source_of(fake) if self.pairing != "balanced" else None
         return self._orders[0][position] if real is None else real
 
     def _source_of(self, fake: int) -> int | None:
@@ -133,7 +134,8 @@ class Batches:
         """Decode and augment a row; an unreadable one gives its place to the next row of the same label."""
         # A generator of its own: threads do not share one, and torch's global seed, which asks every kind of
         # accelerator, costs more than decoding.
-        seed = int(np.random.default_rng((self.seed, step, place)).integers(2**62))
+        draw = place // 2 if self.pairing == "aligned" else place
+        seed = int(np.random.default_rng((self.seed, step, draw)).integers(2**62))
         generator = torch.Generator().manual_seed(seed)
         for _ in range(100):
             try:

@@ -81,12 +81,14 @@ class RoundConfig:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What happened: mean losses (0-d tensors; adversarial is None in plain training) and the map that was played."""
+    """What happened: mean losses (0-d tensors; adversarial is None in plain training), the map that was played, and how
+    much was restored (:class:`Attack`)."""
 
     loss_clean: Tensor
     loss_adversarial: Tensor | None = None
     map: Tensor | None = None
     labels: Tensor | None = None
+    restored: Tensor | None = None
 
 
 class Game:
@@ -219,7 +221,7 @@ class Game:
         if simultaneous:
             loss = loss + self._barrier(attack, target[1])
         played = attack.map.detach() if attack.map is not None else None
-        return loss, RoundResult(loss_clean.detach(), loss_adversarial.detach(), played, target[1])
+        return loss, RoundResult(loss_clean.detach(), loss_adversarial.detach(), played, target[1], attack.restored)
 
     def _attack(self, images: Tensor, labels: Tensor) -> Attack:
         """The adversary's answer, with the classes that are not to be attacked put back as they were."""
@@ -230,7 +232,8 @@ class Game:
         chosen = (labels > 0) == (self.config.attacked_classes == "fake")
         mask = chosen.view(-1, 1, 1, 1)
         played = None if attack.map is None else attack.map * mask
-        return Attack(torch.where(mask, attack.images, images), played)
+        restored = None if attack.restored is None else attack.restored * chosen
+        return Attack(torch.where(mask, attack.images, images), played, restored=restored)
 
     def _barrier(self, attack: Attack, labels: Tensor) -> Tensor:
         assert self.adversary is not None
@@ -284,6 +287,7 @@ def _joined(parts: list[RoundResult]) -> RoundResult:
         mean([part.loss_adversarial for part in parts]),
         whole([part.map for part in parts]),
         whole([part.labels for part in parts]),
+        whole([part.restored for part in parts]),
     )
 
 

@@ -44,6 +44,9 @@ class Players:
         )
         self.classifier = classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)
+        if self.adversary is not None and self.adversary.needs_originals and recipe.data.pairing != "aligned":
+            reason = f"lays each fake over its original: data.pairing = 'aligned', not {recipe.data.pairing!r}"
+            raise UnmaskError(f"adversary {recipe.adversary.name!r}", reason)
         processes.same_start(self.classifier)
         self._optimiser = _optimiser(self.classifier, self._config)
         self._adversary_optimiser = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from unmask.data.augment import Augmentation
+from unmask.data.batches import Pairing
 from unmask.data.table import BUFFER_MB
 from unmask.errors import UnmaskError
 from unmask.faces.crop import CropRecipe
@@ -34,7 +35,8 @@ class DataConfig:
     size: int = 224
     #: Rows a step over all processes.
     batch_size: int = 32
-    pairing: Literal["balanced", "paired"] = "balanced"
+    #: ``paired`` puts beside each fake the real it was made from, ``aligned`` also augments the two alike.
+    pairing: Pairing = "balanced"
     #: Loader threads; 0 decodes in the training loop itself.
     workers: int = 1
     #: Leave the images on disk and fetch them as they come up. Unset: if there are more than ``buffer_mb`` of them.

@@ -176,6 +176,9 @@ class _Run:
         if result.map is not None and result.map.shape[1] == 1 and result.labels is not None:
             values["sigma"] = describe_sigma(result.map, result.labels)
             status += "  sigma " + " / ".join(f"{name} {part['mean']:.2f}" for name, part in values["sigma"].items())
+        if result.restored is not None and result.labels is not None:
+            values["restored"] = processes.mean(result.restored[result.labels > 0].mean())
+            status += f"  restored {values['restored']:.2f}"
         values["lr"] = self.players.lr
         values["epoch"] = round(self.step / len(self.batches), 3)
         if not np.isfinite(values["loss_clean"]):

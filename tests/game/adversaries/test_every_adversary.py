@@ -20,8 +20,10 @@ from unmask.game.adversaries.random_controls import (
     RandomFrequencyMask,
     RandomKernel,
     RandomNoise,
+    RandomRestore,
     RandomSignBlur,
 )
+from unmask.game.adversaries.restore import GradientRestore
 
 # Each attack beside its control of equal strength.
 ATTACKS: dict[str, tuple[Adversary, Adversary]] = {
@@ -38,6 +40,7 @@ ATTACKS: dict[str, tuple[Adversary, Adversary]] = {
         GradientKernel(steps=3, random_start=True),
         RandomKernel(steps=3, random_start=True),
     ),
+    "restore": (GradientRestore(), RandomRestore()),
 }
 PRESETS: dict[str, Adversary] = {
     "blur, paper": GradientBlur.paper(eps=5.0),

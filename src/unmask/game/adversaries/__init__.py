@@ -18,8 +18,10 @@ from unmask.game.adversaries.random_controls import (
     RandomFrequencyMask,
     RandomKernel,
     RandomNoise,
+    RandomRestore,
     RandomSignBlur,
 )
+from unmask.game.adversaries.restore import GradientRestore
 
 #: What recipes and the command call each adversary; ``plain`` is no adversary.
 ADVERSARIES: dict[str, Callable[..., Adversary]] = {
@@ -31,11 +33,13 @@ ADVERSARIES: dict[str, Callable[..., Adversary]] = {
     "blur-generator": GeneratorBlur,
     "blur-generator-published": GeneratorBlur.published,
     "kernel": GradientKernel,
+    "restore-gradient": GradientRestore,
     "random-blur": RandomBlur,
     "random-sign-blur": RandomSignBlur,
     "random-noise": RandomNoise,
     "random-flow": RandomFlow,
     "random-kernel": RandomKernel,
+    "random-restore": RandomRestore,
     "random-frequency-mask": RandomFrequencyMask,
 }
 
@@ -64,12 +68,14 @@ __all__ = [
     "GeneratorBlur",
     "GradientBlur",
     "GradientKernel",
+    "GradientRestore",
     "Noise",
     "RandomBlur",
     "RandomFlow",
     "RandomFrequencyMask",
     "RandomKernel",
     "RandomNoise",
+    "RandomRestore",
     "RandomSignBlur",
     "attacked",
     "build_adversary",

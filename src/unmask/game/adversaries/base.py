@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,15 @@ class Attack:
             (B, k * k, H, W) for the general kernel, None where there is nothing to show.
         loss_before: (B,) cross entropy of the clean images, or None if it was not asked for.
         loss_after: (B,) cross entropy of the adversarial images, or None if it was not asked for.
+        restored: (B,) share of the difference between a forgery and its original that lies where the original was put
+            back; zero for reals, None where nothing is restored.
     """
 
     images: Tensor
     map: Tensor | None = None
     loss_before: Tensor | None = None
     loss_after: Tensor | None = None
+    restored: Tensor | None = None
 
 
 class Adversary(nn.Module, ABC):
@@ -41,6 +44,8 @@ class Adversary(nn.Module, ABC):
 
     #: True if :meth:`perturb` is differentiable with respect to the adversary's own parameters.
     learns: bool = False
+    #: True if the k-th fake of a batch has to be a forgery of its k-th real, alike in geometry and colours.
+    needs_originals: bool = False
 
     @abstractmethod
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
@@ -65,7 +70,7 @@ class Adversary(nn.Module, ABC):
         with torch.no_grad(), attacked(classifier):
             before = per_image_loss(classifier(images), labels)
             after = per_image_loss(classifier(attack.images), labels)
-        return Attack(attack.images, attack.map, before, after)
+        return replace(attack, loss_before=before, loss_after=after)
 
 
 def per_image_loss(logits: Tensor, labels: Tensor) -> Tensor:

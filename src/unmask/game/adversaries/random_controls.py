@@ -14,6 +14,7 @@ from unmask.game.adversaries.base import Adversary, Attack
 from unmask.game.adversaries.blur_gradient import GradientBlur, Rule
 from unmask.game.adversaries.flow import Flow
 from unmask.game.adversaries.kernel import GradientKernel
+from unmask.game.adversaries.restore import check_restoration, restored_and_blurred, to_originals
 from unmask.game.adversaries.sigma import Field, check_field, checked_kernel_size, uniform_field
 from unmask.game.blur import pixelwise_gaussian_blur
 
@@ -138,6 +139,45 @@ def _checked_quantiles(quantiles: Tensor, sigma_max: float) -> Tensor:
     if not bool((rows[:, 0] >= 0).all() and (rows[:, -1] <= sigma_max).all()):
         raise ValueError(f"quantiles must lie within 0 and sigma_max = {sigma_max} px")
     return rows
+
+
+class RandomRestore(RandomBlur):
+    """Control of :class:`GradientRestore`: random parts of the original are put back, and sigma is drawn at random.
+
+    An adversary that looks for artefacts finds more of the forgery in as many parts. With the mean of its
+    ``Attack.restored`` for ``share`` the control takes as much of the forgeries back, on average.
+
+    Args:
+        cells, share, strength: as for :class:`GradientRestore`.
+        sigma_max, sigma_min, kernel_size, distribution: as for :class:`RandomBlur`, pixel by pixel.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    needs_originals = True
+
+    def __init__(
+        self,
+        cells: int = 7,
+        share: float = 0.5,
+        strength: float = 0.9,
+        sigma_max: float = 2.0,
+        sigma_min: float = 0.3,
+        kernel_size: int | None = 5,
+        distribution: SigmaDistribution | Tensor | Sequence[float] | Sequence[Sequence[float]] = "log-uniform",
+    ) -> None:
+        super().__init__(sigma_max, sigma_min, kernel_size, distribution=distribution)
+        check_restoration(cells, share, strength)
+        self.cells, self.share, self.strength = cells, share, strength
+
+    def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
+        """Restored and blurred images; the map is sigma in pixels, (B, 1, H, W)."""
+        images = images.detach()
+        back = to_originals(images, labels)
+        scores = torch.randn_like(images[:, :1, :1, :1].expand(-1, -1, self.cells, self.cells))
+        sigma = self._sigma(uniform_field(images, "pixel"), labels)
+        return restored_and_blurred(images, back, scores, self.share, self.strength, sigma, self.kernel_size)
 
 
 class RandomNoise(Adversary):

@@ -74,6 +74,8 @@ def replay(
 
     scorer = Scorer.load(detector)
     player = _player(scorer, detector, adversary, dict(options or {}))
+    if player.needs_originals:
+        raise UnmaskError(f"adversary {adversary!r}", "needs each fake beside its original, which tables do not give")
     faces = FaceTable.read(table)
     kinds = {"real": np.flatnonzero(~faces.fake), "fake": np.flatnonzero(faces.fake)}
     if not all(map(len, kinds.values())):
