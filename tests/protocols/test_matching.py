@@ -1,4 +1,4 @@
-"""A control is as strong as the game it stands beside really was."""
+"""A control blurs as the game it stands beside really did."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ def options(overrides: list[str]) -> dict[str, object]:
     }
 
 
-def written(path: Path, restored: list[float] | None = None) -> Path:
+def written(path: Path) -> Path:
     """A log of two entries: reals blurred by .5 to 1 px, fakes by 1 to 2."""
     labels = torch.arange(64) % 2
     lines = [{"kind": "validation", "auc": 0.7}]
-    for place in range(2):
+    for _ in range(2):
         sigma = torch.lerp(torch.tensor(0.5), torch.tensor(1.0), torch.rand(64, 1, 16, 16))
-        entry = {"kind": "train", "sigma": describe_sigma(sigma * (1 + labels.view(-1, 1, 1, 1)), labels)}
-        lines.append(entry | ({"restored": restored[place]} if restored else {}))
+        lines.append({"kind": "train", "sigma": describe_sigma(sigma * (1 + labels.view(-1, 1, 1, 1)), labels)})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -37,20 +36,9 @@ def test_sigma_is_drawn_from_what_was_played(tmp_path: Path) -> None:
     apart = options(matched_overrides(written(tmp_path / "log.jsonl"), "apart"))
     assert set(apart) == {"distribution", "sigma_max"}
     assert np.allclose(np.array(apart["distribution"])[:, [0, 10, 20]], [[0.5, 0.75, 1.0], [1.0, 1.5, 2.0]], atol=0.02)
+    assert build_adversary("random-restore", apart) is not None
     pooled = options(matched_overrides(tmp_path / "log.jsonl", "pooled"))
     assert np.allclose(np.array(pooled["distribution"])[[0, 10, 20]], [0.5, 1.0, 2.0], atol=0.02)
-
-
-def test_as_much_is_restored_as_the_game_restored(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    found = options(matched_overrides(written(tmp_path / "log.jsonl", [0.5, 0.7]), "apart"))
-    assert found["share"] == pytest.approx(0.6)
-    control = build_adversary("random-restore", found)
-    assert control is not None
-    images = torch.rand(200, 3, 24, 24)
-    attack = control(images, torch.arange(200) % 2, torch.nn.Identity())
-    assert attack.restored is not None
-    assert float(attack.restored[1::2].mean()) == pytest.approx(0.6, abs=0.02)
 
 
 def test_a_game_without_blur_has_no_such_control(tmp_path: Path) -> None:

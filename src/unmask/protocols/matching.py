@@ -1,4 +1,4 @@
-"""The control of equal strength: as much blur, and as much restored, as the game it stands beside, at random."""
+"""The control of equal strength: random blur whose sigma is distributed as that of the game it stands beside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from unmask.game.adversaries.blur_generator import SIGMA_LEVELS
 
 
 def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]:
-    """Recipe overrides that make ``random-blur`` or ``random-restore`` as strong as what a finished run really played.
+    """Recipe overrides that make ``random-blur`` or ``random-restore`` draw from the sigma a run really played.
 
     The quantiles of sigma are those of the run's log, averaged over the whole of the training, so that the control is
-    as strong as the adversary was on average, at every level from the weakest pixel to the strongest. Where the run
-    restored parts of forgeries, the control restores as much of them.
+    as strong as the adversary was on average, at every level from the weakest pixel to the strongest.
 
     Args:
         log: ``log.jsonl`` of the run.
@@ -27,11 +26,8 @@ def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]
         UnmaskError: the log has no sigma: the run played no blur.
     """
     rows: dict[str, list[list[float]]] = {"real": [], "fake": []}
-    restored: list[float] = []
     for line in log.read_text().splitlines():
-        entry = json.loads(line)
-        restored += [entry["restored"]] if "restored" in entry else []
-        for name, part in entry.get("sigma", {}).items():
+        for name, part in json.loads(line).get("sigma", {}).items():
             rows[name].append([part[f"q{round(100 * level):02d}"] for level in SIGMA_LEVELS])
     if not rows["real"] or not rows["fake"]:
         raise UnmaskError(log, "says nothing about sigma: a control can be matched to a blur only")
@@ -41,7 +37,6 @@ def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]
     return [
         f"adversary.options.distribution={json.dumps(np.round(chosen, 5).tolist())}",
         f"adversary.options.sigma_max={strongest:.5f}",
-        *([f"adversary.options.share={np.mean(restored):.4f}"] if restored else []),
     ]
 
 

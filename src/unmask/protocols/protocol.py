@@ -43,7 +43,7 @@ class Method:
     Attributes:
         name: what tables call it.
         role: ``plain``, the baseline of every gain; ``control``; ``game``; or ``other``.
-        matched: the name of a blur game whose strength this control has, run for run (same training, same seed).
+        matched: the name of a blur game whose sigma this control draws from, run for run (same training, same seed).
         match: ``apart`` draws reals and fakes from their own distributions, ``pooled`` from one.
         control: the name of the control of equal strength that this game is held against.
     """

@@ -34,26 +34,50 @@ def pairs(count: int) -> tuple[Tensor, Tensor]:
 def test_the_artefact_is_what_is_put_back():
     torch.manual_seed(0)
     images, labels = pairs(16)
-    # A quarter of 4 x 4 parts: four, and the square lies within one.
-    game = GradientRestore(cells=4, share=0.25, strength=1.0, **SHARP)(images, labels, Residue(), measure=True)
-    control = RandomRestore(cells=4, share=0.25, strength=1.0, **SHARP)(images, labels, Residue(), measure=True)
+    # The square is one of 4 x 4 parts, and holds two fifths of the forgery.
+    options = {"cells": 4, "share": 0.4, "strength": 1.0, **SHARP}
+    game = GradientRestore(**options)(images, labels, Residue(), measure=True)
+    control = RandomRestore(**options)(images, labels, Residue(), measure=True)
     by_chance, taken_back = ((images - attack.images)[1::2, :, 10:14, 18:22].mean() for attack in (control, game))
     assert by_chance < 0.3
     assert taken_back > 0.4, "of the .55 that were added, but for the soft edge, in nearly every forgery"
-    assert game.loss_after[1::2].mean() > control.loss_after[1::2].mean() + 1
-    assert game.restored[1::2].mean() > control.restored[1::2].mean() + 0.1
-    # What the classifier does not go by is left alone as often as chance has it.
-    assert game.restored.max() < 0.9
+    assert game.loss_after[1::2].mean() > control.loss_after[1::2].mean() + 0.5
 
 
-def test_a_control_with_the_share_that_was_restored_restores_as_much():
+def test_without_steps_of_the_scores_the_blur_alone_attacks(world):
+    options = {"strength": 0.5, "share": 0.3}
+    torch.manual_seed(0)
+    game = GradientRestore(alpha=0.0, **options)(world.images, world.labels, world.classifier, measure=True)
+    torch.manual_seed(0)
+    control = RandomRestore(**options)(world.images, world.labels, world.classifier, measure=True)
+    assert game.loss_after.mean() > control.loss_after.mean() + 0.3
+    # The adversary's first draws are its scores: of two games with one seed the same parts are restored.
+    torch.manual_seed(0)
+    sharp = GradientRestore(alpha=0.0, **options, **SHARP)(world.images, world.labels, world.classifier)
+    torch.manual_seed(0)
+    again = GradientRestore(alpha=0.0, steps=5, **options, **SHARP)(world.images, world.labels, world.classifier)
+    assert torch.allclose(sharp.images, again.images, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [GradientRestore, RandomRestore])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_as_much_of_every_forgery_is_restored(kind, share):
     torch.manual_seed(1)
-    images, labels = pairs(200)
-    game = GradientRestore(cells=4, share=0.25, **SHARP)(images, labels, Residue())
-    played = float(game.restored[1::2].mean())
-    control = RandomRestore(cells=4, share=played, **SHARP)(images, labels, Residue())
-    assert played > 0.3
-    assert float(control.restored[1::2].mean()) == pytest.approx(played, abs=0.04)
+    images, labels = pairs(20)
+    attack = kind(cells=6, share=share, strength=1.0, **SHARP)(images, labels, Residue())
+    assert torch.allclose(attack.restored[1::2], torch.tensor(share), atol=1e-4)
+    assert (attack.restored[0::2] == 0).all()
+    # That share of what forging changed is gone.
+    changed, left = ((batch[1::2] - images[0::2]).abs().sum(dim=(1, 2, 3)) for batch in (images, attack.images))
+    assert torch.allclose(left / changed, torch.tensor(1 - share), atol=1e-3)
+
+
+def test_a_fake_like_its_original_has_nothing_to_restore():
+    images, labels = pairs(2)
+    images[1] = images[0]
+    attack = GradientRestore(**SHARP)(images, labels, Residue())
+    assert attack.restored.tolist() == pytest.approx([0, 0, 0, 0.5], abs=1e-4)
+    assert torch.allclose(attack.images[1], images[0], atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,24 +95,12 @@ def test_every_pixel_lies_between_forgery_and_original(kind, cells, share, stren
     attack = kind(cells, share, strength, **SHARP)(images, labels, classifier)
     assert torch.allclose(attack.images[0::2], images[0::2], atol=1e-5), "originals are only blurred"
     assert (attack.restored[0::2] == 0).all()
-    assert (attack.restored[1::2] >= 0).all()
-    assert (attack.restored <= 1 + 1e-5).all()
+    assert torch.allclose(attack.restored[1::2], torch.tensor(share), atol=1e-4)
     low, high = torch.minimum(images[0::2], images[1::2]), torch.maximum(images[0::2], images[1::2])
     assert (attack.images[1::2] >= low - 1e-5).all()
     assert (attack.images[1::2] <= high + 1e-5).all()
     left = (attack.images[1::2] - images[0::2]).abs()
     assert (left >= (1 - strength) * (images[1::2] - images[0::2]).abs() - 1e-5).all()
-
-
-def test_the_share_of_parts_is_kept():
-    torch.manual_seed(2)
-    images = torch.stack([torch.zeros(3, SIZE, SIZE), torch.ones(3, SIZE, SIZE)]).repeat(50, 1, 1, 1)
-    labels = torch.arange(100) % 2
-    for share in (0.25, 0.5, 0.75):
-        for kind in (GradientRestore, RandomRestore):
-            attack = kind(cells=8, share=share, strength=1.0, **SHARP)(images, labels, Residue())
-            # Bilinear interpolation repeats the parts of the border, so it is the mean that is kept.
-            assert float(attack.restored[1::2].mean()) == pytest.approx(share, abs=0.04)
 
 
 @pytest.mark.parametrize("kind", [GradientRestore, RandomRestore])
@@ -117,7 +129,8 @@ def test_a_forgery_without_its_original_is_refused(kind):
         ({"strength": 1.1}, "strength must be in"),
         ({"sigma_min": 0.0}, "sigma_min must be positive"),
         ({"sigma_min": 2.0}, "below sigma_max"),
-        ({"alpha": 0.0}, "alpha and blur_alpha must be positive"),
+        ({"alpha": -1.0}, "alpha must be at least 0"),
+        ({"blur_alpha": 0.0}, "blur_alpha positive"),
         ({"steps": 0}, "steps must be at least 1"),
     ],
 )

@@ -24,7 +24,7 @@ class Attack:
         loss_before: (B,) cross entropy of the clean images, or None if it was not asked for.
         loss_after: (B,) cross entropy of the adversarial images, or None if it was not asked for.
         restored: (B,) share of the difference between a forgery and its original that lies where the original was put
-            back; zero for reals, None where nothing is restored.
+            back; zero for reals, None where nothing is.
     """
 
     images: Tensor

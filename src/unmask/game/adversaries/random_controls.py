@@ -14,7 +14,7 @@ from unmask.game.adversaries.base import Adversary, Attack
 from unmask.game.adversaries.blur_gradient import GradientBlur, Rule
 from unmask.game.adversaries.flow import Flow
 from unmask.game.adversaries.kernel import GradientKernel
-from unmask.game.adversaries.restore import check_restoration, restored_and_blurred, to_originals
+from unmask.game.adversaries.restore import Restoration, check_restoration
 from unmask.game.adversaries.sigma import Field, check_field, checked_kernel_size, uniform_field
 from unmask.game.blur import pixelwise_gaussian_blur
 
@@ -144,9 +144,6 @@ def _checked_quantiles(quantiles: Tensor, sigma_max: float) -> Tensor:
 class RandomRestore(RandomBlur):
     """Control of :class:`GradientRestore`: random parts of the original are put back, and sigma is drawn at random.
 
-    An adversary that looks for artefacts finds more of the forgery in as many parts. With the mean of its
-    ``Attack.restored`` for ``share`` the control takes as much of the forgeries back, on average.
-
     Args:
         cells, share, strength: as for :class:`GradientRestore`.
         sigma_max, sigma_min, kernel_size, distribution: as for :class:`RandomBlur`, pixel by pixel.
@@ -173,11 +170,9 @@ class RandomRestore(RandomBlur):
 
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Restored and blurred images; the map is sigma in pixels, (B, 1, H, W)."""
-        images = images.detach()
-        back = to_originals(images, labels)
-        scores = torch.randn_like(images[:, :1, :1, :1].expand(-1, -1, self.cells, self.cells))
+        restoration = Restoration(images.detach(), labels, self.cells, self.share, self.strength)
         sigma = self._sigma(uniform_field(images, "pixel"), labels)
-        return restored_and_blurred(images, back, scores, self.share, self.strength, sigma, self.kernel_size)
+        return restoration.attack(restoration.random_scores(), sigma, self.kernel_size)
 
 
 class RandomNoise(Adversary):

@@ -18,24 +18,25 @@ class GradientRestore(Ascent):
     """The half of a forgery that gives it away most becomes the original again; and every pixel is blurred.
 
     A classifier that goes by one artefact is shown the forgery without it, and must find another. The image is
-    divided into ``cells`` x ``cells`` parts. A score a part climbs the loss, by steps of ``alpha`` along its gradient
-    scaled to unit root mean square; where the score is among the highest ``share``, ``strength`` of the
-    difference between forgery and original is taken back, with soft edges in between. How much is restored is
-    thus given, and where is the adversary's choice. At the same time sigma climbs as in
-    :class:`~unmask.game.adversaries.blur_gradient.GradientBlur`, for originals and forgeries alike: log sigma moves by
-    ``blur_alpha`` along the sign of its gradient, from a random start.
+    divided into ``cells`` x ``cells`` parts, and a score of each climbs the loss, by steps of ``alpha`` along its
+    gradient scaled to unit root mean square. The parts are restored in the order of their scores, until they hold
+    ``share`` of all that forging has changed: there ``strength`` of the difference to the original is taken back, with
+    soft edges between the parts. How much is restored is thus given, in every image, and where is the adversary's
+    choice. At the same time sigma climbs for originals and forgeries alike, from a random start: log sigma moves by
+    ``blur_alpha`` along the sign of its gradient (:class:`~unmask.game.adversaries.blur_gradient.GradientBlur`).
 
     The k-th fake of a batch is laid over its k-th real: they must be a forgery and its original, geometry and colours
     alike, which is what ``data.pairing = "aligned"`` gives.
 
     Args:
         cells: parts along each side.
-        share: of the parts that are restored, in (0, 1).
+        share: of the forgery (its absolute difference to the original, summed) that is restored, in (0, 1).
         strength: of the restoration, in (0, 1]; at 1 nothing of the forgery is left there.
         sigma_max, sigma_min: bounds of sigma, in pixels; the lower one is positive.
         kernel_size: odd, at least 3; None takes what follows from ``sigma_max``.
         steps: gradient steps for both maps together.
-        alpha: size of a score's step; scores start from a standard normal draw.
+        alpha: size of a score's step; scores start from a standard normal draw. With 0 they stay there: what is
+            restored is left to chance, and the blur alone is played against the classifier.
         blur_alpha: size of a step of log sigma.
 
     Raises:
@@ -60,8 +61,8 @@ class GradientRestore(Ascent):
         check_restoration(cells, share, strength)
         if not 0 < sigma_min < sigma_max:
             raise ValueError(f"sigma_min must be positive and below sigma_max = {sigma_max} px, got {sigma_min}")
-        if not 0 < alpha < math.inf or not 0 < blur_alpha < math.inf:
-            raise ValueError(f"alpha and blur_alpha must be positive, got {alpha} and {blur_alpha}")
+        if not 0 <= alpha < math.inf or not 0 < blur_alpha < math.inf:
+            raise ValueError(f"alpha must be at least 0 and blur_alpha positive, got {alpha} and {blur_alpha}")
         self.cells, self.share, self.strength = cells, share, strength
         self.sigma_max, self.sigma_min = sigma_max, sigma_min
         self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
@@ -73,10 +74,8 @@ class GradientRestore(Ascent):
         Raises:
             ValueError: not as many reals as fakes.
         """
-        images = images.detach()
-        back = to_originals(images, labels)
-        scores = torch.randn_like(images[:, :1, :1, :1].expand(-1, -1, self.cells, self.cells))
-        span = math.log(self.sigma_max / self.sigma_min)
+        restoration = Restoration(images.detach(), labels, self.cells, self.share, self.strength)
+        scores, span = restoration.random_scores(), math.log(self.sigma_max / self.sigma_min)
         sigma = self.sigma_min * torch.exp(span * torch.rand_like(images[:, :1]))
 
         def parts(both: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,10 +84,8 @@ class GradientRestore(Ascent):
 
         def render(both: Tensor) -> Tensor:
             scores, sigma = parts(both)
-            # The step function has no gradient: on the way it is a sigmoid about the same threshold.
-            chosen = torch.sigmoid(2 * (scores - threshold(scores, self.share)))
-            mask = spread(self.strength * chosen, images)
-            return pixelwise_gaussian_blur(images + mask * back, sigma, self.kernel_size)
+            restored = restoration.soft(scores) if self.alpha else restoration.hard(scores)
+            return pixelwise_gaussian_blur(restoration.images(restored), sigma, self.kernel_size)
 
         def move(both: Tensor, gradient: Tensor) -> Tensor:
             (scores, sigma), (uphill, blurrier) = parts(both), parts(gradient)
@@ -99,7 +96,74 @@ class GradientRestore(Ascent):
 
         start = torch.cat([scores.flatten(1), sigma.flatten(1)], dim=1)
         scores, sigma = parts(self.climb(start, render, move, labels, classifier))
-        return restored_and_blurred(images, back, scores, self.share, self.strength, sigma, self.kernel_size)
+        return restoration.attack(scores, sigma, self.kernel_size)
+
+
+class Restoration:
+    """A batch of originals and forgeries, and what becomes of it when parts of the forgeries are restored.
+
+    Args:
+        images, labels: (B, C, H, W) and (B,); the k-th fake's original is the k-th real.
+        cells, share, strength: as for :class:`GradientRestore`.
+
+    Raises:
+        ValueError: not as many reals as fakes.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, cells: int, share: float, strength: float) -> None:
+        fake = labels > 0
+        if 2 * int(fake.sum()) != len(labels):
+            raise ValueError(
+                f"needs an original for each fake, got {int(fake.sum())} fakes in a batch of {len(labels)}"
+            )
+        self._images, self._share, self._strength = images, share, strength
+        #: What turns each image into its original: zero for reals.
+        self._back = torch.zeros_like(images)
+        self._back[fake] = images[~fake] - images[fake]
+        self._rows, self._columns = (_weights(cells, length, images) for length in images.shape[2:])
+        with torch.autocast(images.device.type, enabled=False):
+            held = self._rows @ self._back.abs().sum(dim=1, keepdim=True) @ self._columns.mT
+        #: (B, 1, cells, cells) share of the forgery that each part holds.
+        self._held = held / held.sum(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+
+    def random_scores(self) -> Tensor:
+        """Standard normal scores of the parts, (B, 1, cells, cells)."""
+        return torch.randn_like(self._held)
+
+    def hard(self, scores: Tensor) -> Tensor:
+        """How far each part is restored, in [0, 1]: the highest scores wholly, up to ``share``; reals not at all."""
+        return self._filled(scores)[0]
+
+    def soft(self, scores: Tensor) -> Tensor:
+        """The same with a gradient: a sigmoid about the score at which the share is used up."""
+        return torch.sigmoid(2 * (scores - self._filled(scores.detach())[1]))
+
+    def _filled(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        order = scores.flatten(1).argsort(dim=1, descending=True)
+        held = self._held.flatten(1).gather(1, order)
+        before = held.cumsum(dim=1) - held
+        ordered = ((self._share - before) / held.clamp(min=1e-12)).clamp(0, 1) * (held > 0)
+        last = (before < self._share).sum(dim=1, keepdim=True).clamp(min=1) - 1
+        threshold = scores.flatten(1).gather(1, order).gather(1, last)
+        return torch.zeros_like(ordered).scatter(1, order, ordered).view_as(scores), threshold.view(-1, 1, 1, 1)
+
+    def images(self, restored: Tensor) -> Tensor:
+        """The batch with its parts (B, 1, cells, cells) restored as far as that says."""
+        with torch.autocast(restored.device.type, enabled=False):
+            mask = self._rows.mT @ restored @ self._columns
+        return self._images + self._strength * mask * self._back
+
+    def attack(self, scores: Tensor, sigma: Tensor, kernel_size: int) -> Attack:
+        """What scores and sigma (B, 1, H, W), in pixels, come to."""
+        restored = self.hard(scores)
+        blurred = pixelwise_gaussian_blur(self.images(restored), sigma, kernel_size).clamp(0, 1)
+        return Attack(blurred, sigma, restored=(restored * self._held).sum(dim=(1, 2, 3)))
+
+
+def _weights(cells: int, length: int, like: Tensor) -> Tensor:
+    """(cells, length): how much each part along an axis counts at each pixel, linear in between; columns sum to 1."""
+    parts = torch.eye(cells, device=like.device, dtype=like.dtype)
+    return F.interpolate(parts[None], length, mode="linear", align_corners=False)[0]
 
 
 def check_restoration(cells: int, share: float, strength: float) -> None:
@@ -110,42 +174,3 @@ def check_restoration(cells: int, share: float, strength: float) -> None:
         raise ValueError(f"share must be in (0, 1), got {share}")
     if not 0 < strength <= 1:
         raise ValueError(f"strength must be in (0, 1], got {strength}")
-
-
-def to_originals(images: Tensor, labels: Tensor) -> Tensor:
-    """What turns each image into its original: the k-th real minus the k-th fake, and zero for reals; as ``images``.
-
-    Raises:
-        ValueError: not as many reals as fakes.
-    """
-    fake = labels > 0
-    if 2 * int(fake.sum()) != len(labels):
-        raise ValueError(f"needs an original for each fake, got {int(fake.sum())} fakes in a batch of {len(labels)}")
-    back = torch.zeros_like(images)
-    back[fake] = images[~fake] - images[fake]
-    return back
-
-
-def restored_and_blurred(
-    images: Tensor, back: Tensor, scores: Tensor, share: float, strength: float, sigma: Tensor, kernel_size: int
-) -> Attack:
-    """The attack that scores (B, 1, cells, cells) and sigma (B, 1, H, W) come to; it also says how much is restored."""
-    mask = spread((scores >= threshold(scores, share)).to(images.dtype), images)
-    change = back.abs().sum(dim=1, keepdim=True)
-    restored = (mask * change).sum(dim=(1, 2, 3)) / change.sum(dim=(1, 2, 3)).clamp(min=1e-12)
-    out = pixelwise_gaussian_blur(images + strength * mask * back, sigma, kernel_size).clamp(0, 1)
-    return Attack(out, sigma, restored=restored)
-
-
-def threshold(scores: Tensor, share: float) -> Tensor:
-    """The lowest of the highest ``share`` of each image's scores, (B, 1, 1, 1)."""
-    count = max(1, round(share * scores[0].numel())) if len(scores) else 1
-    ordered = scores.detach().flatten(1).sort(dim=1, descending=True).values
-    return ordered[:, count - 1].view(-1, 1, 1, 1)
-
-
-def spread(mask: Tensor, images: Tensor) -> Tensor:
-    """A mask of parts (B, 1, cells, cells) over the pixels of the images, bilinear: (B, 1, H, W)."""
-    if len(mask) == 0:
-        return images[:, :1]
-    return F.interpolate(mask, images.shape[-2:], mode="bilinear", align_corners=False)
