@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from unmask.game.adversaries.base import Adversary, Attack, attacked
 from unmask.game.classifier import Classifier
+from unmask.game.reversal import reverse
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class Game:
         weight = self.config.weight
         with torch.set_grad_enabled(simultaneous):
             attack = self._attack(*target)
-        images = _reverse(attack.images, weight) if simultaneous else attack.images
+        images = reverse(attack.images, weight) if simultaneous else attack.images
         if self.classifier.has_auxiliary_norm:
             # Each half has its own statistics, so each needs its own pass.
             logits_clean = self.classifier(clean[0])
@@ -289,21 +290,3 @@ def _joined(parts: list[RoundResult]) -> RoundResult:
         whole([part.labels for part in parts]),
         whole([part.restored for part in parts]),
     )
-
-
-class _Reverse(torch.autograd.Function):
-    """Identity forward; backward the gradient times a negative factor (gradient reversal, arXiv 1409.7495)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.factor, None
-
-
-def _reverse(x: Tensor, weight: float) -> Tensor:
-    # The classifier's loss carries lambda; the adversary ascends the loss itself.
-    return _Reverse.apply(x, -1.0 / weight if weight else 0.0)
