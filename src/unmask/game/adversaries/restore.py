@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unmask.game.adversaries.ascent import Ascent
 from unmask.game.adversaries.base import Attack
-from unmask.game.adversaries.sigma import checked_kernel_size
+from unmask.game.adversaries.blur_gradient import GradientBlur
 from unmask.game.blur import pixelwise_gaussian_blur
 
 
-class GradientRestore(Ascent):
+class GradientRestore(GradientBlur):
     """The half of a forgery that gives it away most becomes the original again; and every pixel is blurred.
 
     A classifier that goes by one artefact is shown the forgery without it, and must find another. The image is
@@ -22,8 +21,8 @@ class GradientRestore(Ascent):
     gradient scaled to unit root mean square. The parts are restored in the order of their scores, until they hold
     ``share`` of all that forging has changed: there ``strength`` of the difference to the original is taken back, with
     soft edges between the parts. How much is restored is thus given, in every image, and where is the adversary's
-    choice. At the same time sigma climbs for originals and forgeries alike, from a random start: log sigma moves by
-    ``blur_alpha`` along the sign of its gradient (:class:`~unmask.game.adversaries.blur_gradient.GradientBlur`).
+    choice. At the same time sigma climbs for originals and forgeries alike, as in
+    :class:`~unmask.game.adversaries.blur_gradient.GradientBlur` from a random start, by steps of ``blur_alpha``.
 
     The k-th fake of a batch is laid over its k-th real: they must be a forgery and its original, geometry and colours
     alike, which is what ``data.pairing = "aligned"`` gives.
@@ -57,16 +56,11 @@ class GradientRestore(Ascent):
         alpha: float = 2.0,
         blur_alpha: float = 0.6,
     ) -> None:
-        super().__init__(steps)
-        check_restoration(cells, share, strength)
-        if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"sigma_min must be positive and below sigma_max = {sigma_max} px, got {sigma_min}")
         if not 0 <= alpha < math.inf or not 0 < blur_alpha < math.inf:
             raise ValueError(f"alpha must be at least 0 and blur_alpha positive, got {alpha} and {blur_alpha}")
-        self.cells, self.share, self.strength = cells, share, strength
-        self.sigma_max, self.sigma_min = sigma_max, sigma_min
-        self.kernel_size = checked_kernel_size(kernel_size, sigma_max)
-        self.alpha, self.blur_alpha = alpha, blur_alpha
+        super().__init__(sigma_max, sigma_min, kernel_size, steps, blur_alpha)
+        check_restoration(cells, share, strength)
+        self.cells, self.share, self.strength, self.score_alpha = cells, share, strength, alpha
 
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Restored and blurred images; the map is sigma in pixels, (B, 1, H, W).
@@ -74,9 +68,9 @@ class GradientRestore(Ascent):
         Raises:
             ValueError: not as many reals as fakes.
         """
-        restoration = Restoration(images.detach(), labels, self.cells, self.share, self.strength)
-        scores, span = restoration.random_scores(), math.log(self.sigma_max / self.sigma_min)
-        sigma = self.sigma_min * torch.exp(span * torch.rand_like(images[:, :1]))
+        images = images.detach()
+        restoration = Restoration(images, labels, self.cells, self.share, self.strength)
+        scores, sigma = restoration.random_scores(), self._start(images)
 
         def parts(both: Tensor) -> tuple[Tensor, Tensor]:
             first, second = both.split([self.cells**2, both.shape[1] - self.cells**2], dim=1)
@@ -84,14 +78,14 @@ class GradientRestore(Ascent):
 
         def render(both: Tensor) -> Tensor:
             scores, sigma = parts(both)
-            restored = restoration.soft(scores) if self.alpha else restoration.hard(scores)
+            restored = restoration.soft(scores) if self.score_alpha else restoration.hard(scores)
             return pixelwise_gaussian_blur(restoration.images(restored), sigma, self.kernel_size)
 
         def move(both: Tensor, gradient: Tensor) -> Tensor:
             (scores, sigma), (uphill, blurrier) = parts(both), parts(gradient)
             size = uphill.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp(min=1e-12)
-            scores = scores + self.alpha * uphill / size
-            sigma = (sigma * torch.exp(self.blur_alpha * blurrier.sign())).clamp(self.sigma_min, self.sigma_max)
+            scores = scores + self.score_alpha * uphill / size
+            sigma = self._move(sigma, blurrier, images, self.alpha)
             return torch.cat([scores.flatten(1), sigma.flatten(1)], dim=1)
 
         start = torch.cat([scores.flatten(1), sigma.flatten(1)], dim=1)
