@@ -24,6 +24,7 @@ from unmask.game.adversaries.random_controls import (
     RandomSignBlur,
 )
 from unmask.game.adversaries.restore import GradientRestore
+from unmask.game.adversaries.worst_of import WorstOf
 
 # Each attack beside its control of equal strength.
 ATTACKS: dict[str, tuple[Adversary, Adversary]] = {
@@ -46,6 +47,11 @@ PRESETS: dict[str, Adversary] = {
     "blur, paper": GradientBlur.paper(eps=5.0),
     "blur, published": GradientBlur.published(),
 }
+WORST: dict[str, Adversary] = {
+    "worst of 4 blurs": WorstOf(RandomBlur(field="smooth")),
+    "worst of 3 restorations": WorstOf(RandomRestore(), 3),
+    "worst of 2 masks": WorstOf(RandomFrequencyMask(), 2),
+}
 CONTROLS: dict[str, Adversary] = {
     "random blur": RandomBlur(),
     "random blur, matched": RandomBlur(distribution=[[0.1, 0.4], [0.3, 0.9]]),
@@ -55,6 +61,7 @@ EVERY = (
     {name: attack for name, (attack, _) in ATTACKS.items()}
     | {f"{name}: control": control for name, (_, control) in ATTACKS.items()}
     | PRESETS
+    | WORST
     | CONTROLS
 )
 every = pytest.mark.parametrize("adversary", EVERY.values(), ids=EVERY)
@@ -154,7 +161,10 @@ def test_one_forward_pass_a_step(world, adversary):
     counter = Counter()
     counter.inner = world.classifier
     adversary(world.images[:6], world.labels[:6], counter)
-    expected = 0 if type(adversary).__name__.startswith("Random") else adversary.steps
+    if isinstance(adversary, WorstOf):
+        expected = adversary.draws
+    else:
+        expected = 0 if type(adversary).__name__.startswith("Random") else adversary.steps
     assert counter.calls == expected
 
 

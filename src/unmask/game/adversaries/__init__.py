@@ -22,6 +22,16 @@ from unmask.game.adversaries.random_controls import (
     RandomSignBlur,
 )
 from unmask.game.adversaries.restore import GradientRestore
+from unmask.game.adversaries.worst_of import WorstOf
+
+
+def _worst_of(random: str = "random-blur", draws: int = 4, **options: Any) -> WorstOf:
+    """:class:`WorstOf` a random control of that name; ``options`` are the control's own."""
+    drawn = build_adversary(random, options)
+    if drawn is None:
+        raise ValueError("plain training draws nothing")
+    return WorstOf(drawn, draws)
+
 
 #: What recipes and the command call each adversary; ``plain`` is no adversary.
 ADVERSARIES: dict[str, Callable[..., Adversary]] = {
@@ -34,6 +44,7 @@ ADVERSARIES: dict[str, Callable[..., Adversary]] = {
     "blur-generator-published": GeneratorBlur.published,
     "kernel": GradientKernel,
     "restore-gradient": GradientRestore,
+    "worst-of": _worst_of,
     "random-blur": RandomBlur,
     "random-sign-blur": RandomSignBlur,
     "random-noise": RandomNoise,
@@ -77,6 +88,7 @@ __all__ = [
     "RandomNoise",
     "RandomRestore",
     "RandomSignBlur",
+    "WorstOf",
     "attacked",
     "build_adversary",
     "describe_sigma",

@@ -146,7 +146,7 @@ class RandomRestore(RandomBlur):
 
     Args:
         cells, share, strength: as for :class:`GradientRestore`.
-        sigma_max, sigma_min, kernel_size, distribution: as for :class:`RandomBlur`, pixel by pixel.
+        sigma_max, sigma_min, kernel_size, field, cell, distribution: as for :class:`RandomBlur`.
 
     Raises:
         ValueError: an argument outside its range.
@@ -162,16 +162,18 @@ class RandomRestore(RandomBlur):
         sigma_max: float = 2.0,
         sigma_min: float = 0.3,
         kernel_size: int | None = 5,
+        field: Field = "pixel",
+        cell: int = 16,
         distribution: SigmaDistribution | Tensor | Sequence[float] | Sequence[Sequence[float]] = "log-uniform",
     ) -> None:
-        super().__init__(sigma_max, sigma_min, kernel_size, distribution=distribution)
+        super().__init__(sigma_max, sigma_min, kernel_size, field, cell, distribution)
         check_restoration(cells, share, strength)
         self.cells, self.share, self.strength = cells, share, strength
 
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Restored and blurred images; the map is sigma in pixels, (B, 1, H, W)."""
         restoration = Restoration(images.detach(), labels, self.cells, self.share, self.strength)
-        sigma = self._sigma(uniform_field(images, "pixel"), labels)
+        sigma = self._sigma(uniform_field(images, self.field, self.cell), labels)
         return restoration.attack(restoration.random_scores(), sigma, self.kernel_size)
 
 
