@@ -41,5 +41,5 @@ def test_the_published_figures_are_what_the_scores_give(name: str, tmp_path: Pat
     assert _figures(summary) == _figures(published)
     if answer is not None:
         assert _figures(evidence(summary)) == _figures(answer)
-    if name == "unseen":
+    if name == "restore":
         assert json.loads((HOUSE / "results/evidence.json").read_text()) == answer
