@@ -33,9 +33,9 @@ def test_it_is_small_enough_to_ship() -> None:
 def test_its_card_says_what_was_measured_and_what_it_cannot_do(scorer: Scorer) -> None:
     card = scorer.card
     measured = card.results["DFDC test split"]["auc"]
-    assert 0.91 <= measured["low"] <= measured["value"] <= measured["high"] < 1
+    assert 0.919 <= measured["low"] <= measured["value"] <= measured["high"] < 1
     for name in ("five forgeries of DFDC test reals", "four forgeries of 299 CelebA photos"):
-        assert card.results[name]["auc"]["low"] > 0.88
+        assert card.results[name]["auc"]["low"] > 0.9
     assert card.training["mixed"]["share"] == 0.7
     assert card.training["adversary"]["name"] == "random-restore"
     assert "research" in card.licence

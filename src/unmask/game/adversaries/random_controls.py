@@ -110,12 +110,12 @@ class RandomBlur(Adversary):
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Blurred images; the map is sigma in pixels, (B, 1, H, W)."""
         images = images.detach()
-        uniform = uniform_field(images, self.field, self.cell)
-        sigma = self._sigma(uniform, labels)
+        sigma = self._sigma(images, labels)
         return Attack(pixelwise_gaussian_blur(images, sigma, self.kernel_size).clamp(0, 1), sigma)
 
-    def _sigma(self, uniform: Tensor, labels: Tensor) -> Tensor:
-        """The inverse distribution function, pixel by pixel."""
+    def _sigma(self, images: Tensor, labels: Tensor) -> Tensor:
+        """A draw of sigma, (B, 1, H, W): the inverse distribution function of a uniform field, pixel by pixel."""
+        uniform = uniform_field(images, self.field, self.cell)
         if self.quantiles is None:
             if self.distribution == "uniform":
                 return torch.lerp(torch.full_like(uniform, self.sigma_min), uniform.new_tensor(self.sigma_max), uniform)
@@ -173,7 +173,7 @@ class RandomRestore(RandomBlur):
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Restored and blurred images; the map is sigma in pixels, (B, 1, H, W)."""
         restoration = Restoration(images.detach(), labels, self.cells, self.share, self.strength)
-        sigma = self._sigma(uniform_field(images, self.field, self.cell), labels)
+        sigma = self._sigma(images, labels)
         return restoration.attack(restoration.random_scores(), sigma, self.kernel_size)
 
 

@@ -16,7 +16,7 @@ class WorstOf(Adversary):
     draws. A draw costs a forward pass of the classifier; nothing is differentiated.
 
     Args:
-        random: the change; with a single draw nothing else happens.
+        random: the change.
         draws: how many are drawn for every image, at least 2.
 
     Raises:
@@ -48,10 +48,9 @@ class WorstOf(Adversary):
 def _where(chosen: Tensor, one: Attack, other: Attack) -> Attack:
     """Image by image, the first attack where ``chosen`` (B,), else the second."""
 
-    def pick(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-        if first is None or second is None:
-            return None
+    def pick(first: Tensor, second: Tensor) -> Tensor:
         return torch.where(chosen.view(-1, *[1] * (first.ndim - 1)), first, second)
 
-    images = torch.where(chosen.view(-1, 1, 1, 1), one.images, other.images)
-    return Attack(images, pick(one.map, other.map), restored=pick(one.restored, other.restored))
+    played = None if one.map is None or other.map is None else pick(one.map, other.map)
+    restored = None if one.restored is None or other.restored is None else pick(one.restored, other.restored)
+    return Attack(pick(one.images, other.images), played, restored=restored)
