@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.detectors import make_detector
-from tests.tables import write_table
+from tests.tables import encode, make_image, write_table
 from unmask.detector import read_detector
 from unmask.detector.adversary import save_adversary
 from unmask.errors import UnmaskError
@@ -75,8 +77,33 @@ def test_one_class_is_not_enough(detector: Path, tmp_path: Path) -> None:
         replay(detector, "blur-gradient", {}, table)
     with pytest.raises(UnmaskError, match="nothing to replay"):
         replay(detector, "plain", {}, table)
-    with pytest.raises(UnmaskError, match="'restore-gradient': needs each fake beside its original"):
+    with pytest.raises(UnmaskError, match="needs a fake beside its original to be attacked by restore-gradient"):
         replay(detector, "restore-gradient", {}, table)
+
+
+def test_what_restores_is_given_each_fake_with_its_original(detector: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    reals = [make_image(rng, False, 32) for _ in range(5)]
+    checkerboard = np.where(np.indices((32, 32)).sum(axis=0) % 2, 12, -12)[..., None]
+    fakes = [(real.astype(int) + checkerboard).clip(0, 255).astype(np.uint8) for real in reals]
+    row = {"dataset": "made", "quality": "source", "split": "test", "frame": 0}
+    rows = [
+        {**row, "image": encode(image), "label": label, "method": label, "video": f"{label}{k}", "source": str(k)}
+        for label, images in (("fake", fakes[::-1]), ("real", reals))
+        for k, image in (enumerate(images) if label == "real" else zip(range(4, -1, -1), images, strict=True))
+        if (label, k) != ("real", 2)  # one fake has lost its original
+    ]
+    pq.write_table(
+        pa.Table.from_pylist([{**each, "component": each["source"]} for each in rows]), tmp_path / "p.parquet"
+    )
+    options = {"random": "random-restore", "draws": 2, "strength": 1.0, "share": 0.9, "sigma_max": 0.31}
+    found = replay(detector, "worst-of", options, tmp_path / "p.parquet")
+    assert found.rows == {"real": 4, "fake": 4}
+    assert 0.3 <= found.sigma["fake"].min() < found.sigma["fake"].max() <= 0.31
+    # What is taken back is the checkerboard, and nothing of the picture, as it were if another's original were used.
+    removed = np.median(found.removed["fake"], axis=0)
+    assert removed[-1] > 100 * removed[:4].max()
+    assert removed[-1] > 100 * np.median(found.removed["real"], axis=0)[-1]
 
 
 def test_power_of_white_noise_is_its_variance_everywhere() -> None:

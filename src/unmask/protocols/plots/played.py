@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -87,14 +86,13 @@ def _replay(comparison: Comparison, limit: int) -> tuple[Replay, str]:
         raise UnmaskError(protocol.name, "the faces are not at hand: name the test tables by --data")
     games = [name for name in comparison.finished if protocol.method(name).role == "game"]
     runs = [each.run for name in sorted(games, key=lambda name: name != protocol.best) for each in comparison.of(name)]
-    known: list[tuple[Any, str, dict[str, Any]]] = [(run, *adversary_of(comparison.out / run.name)) for run in runs]
-    chosen = next((each for each in known if "blur" in each[1]), None)
-    if chosen is None:
+    run = next((run for run in runs if any("sigma" in line for line in comparison.log(run))), None)
+    if run is None:
         raise UnmaskError(protocol.name, "no run of a game that blurs is finished")
     cell = next((cell for cell in protocol.cells() if cell.dataset == protocol.training.dataset), None)
     if cell is None:
         raise UnmaskError(protocol.name, "no test of the data set that was trained on")
-    run, name, options = chosen
+    name, options = adversary_of(comparison.out / run.name)
     detector = comparison.out / run.name / "detector"
     tables = [comparison.tables[each] for each in protocol.tables_of(cell)]
     told = f"{run.name}, {name} played once more against the finished detector"

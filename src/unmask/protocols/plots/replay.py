@@ -16,12 +16,14 @@ from unmask.errors import UnmaskError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from unmask.data.table import FaceTable
     from unmask.detector import Scorer
     from unmask.game.adversaries import Adversary
 
 Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
-_BATCH = 16
+_BATCH = 8  # of each class
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def replay(
         adversary: a name of :data:`unmask.game.adversaries.ADVERSARIES`. One that learns is taken from the detector's
             folder, where ``unmask calibrate --adversary`` or ``save_adversary`` put it.
         options: its arguments; those kept with the detector where it learns.
-        table: face tables, or folders of them, with both labels between them.
+        table: face tables, or folders of them, with both labels between them; for an adversary that needs the originals
+            of fakes, with some of them.
         limit: faces of each class at most, evenly spread over the rows.
         seed: of whatever the adversary draws.
 
@@ -70,38 +73,59 @@ def replay(
 
     from unmask.data.table import FaceTable
     from unmask.detector import Scorer
-    from unmask.game.adversaries import ADVERSARIES
 
     scorer = Scorer.load(detector)
     player = _player(scorer, detector, adversary, dict(options or {}))
-    if player.needs_originals:
-        raise UnmaskError(f"adversary {adversary!r}", "needs each fake beside its original, which tables do not give")
     faces = FaceTable.read(table)
+    chosen = (_pairs if player.needs_originals else _spread)(faces, limit)
+    if not all(map(len, chosen.values())):
+        wanted = "a fake beside its original" if player.needs_originals else "both reals and fakes"
+        raise UnmaskError(str(table), f"needs {wanted} to be attacked by {adversary}")
+    held: dict[str, list[tuple[Tensor, Tensor, Tensor | None]]] = {kind: [] for kind in chosen}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for start in range(0, max(map(len, chosen.values())), _BATCH):
+            part = [(kind, int(row)) for kind, rows in chosen.items() for row in rows[start : start + _BATCH]]
+            images = scorer.prepare([faces.image(row) for _, row in part])
+            labels = [_label(scorer.card.classes, str(faces.method[row]), kind) for kind, row in part]
+            attack = player(images, torch.tensor(labels, device=scorer.device), scorer.model)
+            change = (images - attack.images).detach()
+            # Of all maps only sigma has one value a pixel.
+            sigma = attack.map.detach() if attack.map is not None and attack.map.shape[1] == 1 else None
+            for kind, parts in held.items():
+                mine = torch.tensor([each == kind for each, _ in part], device=images.device)
+                parts.append((images[mine], change[mine], None if sigma is None else sigma[mine]))
+    return _summed(chosen, held)
+
+
+def _spread(faces: FaceTable, limit: int) -> dict[str, Rows]:
+    """Rows of each class, evenly spread over the table."""
     kinds = {"real": np.flatnonzero(~faces.fake), "fake": np.flatnonzero(faces.fake)}
-    if not all(map(len, kinds.values())):
-        raise UnmaskError(str(table), "needs both reals and fakes to be attacked")
-    blurs = "blur" in adversary and adversary in ADVERSARIES
-    frequency, rows, sigma, clean, removed = np.empty(0), {}, {}, {}, {}
-    for kind, found in kinds.items():
-        chosen = found[np.linspace(0, len(found) - 1, min(limit, len(found))).round().astype(int)]
-        maps, before, change = [], [], []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for start in range(0, len(chosen), _BATCH):
-                part = [int(row) for row in chosen[start : start + _BATCH]]
-                images = scorer.prepare([faces.image(row) for row in part])
-                labels = [_label(scorer.card.classes, str(faces.method[row]), kind) for row in part]
-                attack = player(images, torch.tensor(labels, device=scorer.device), scorer.model)
-                if blurs and attack.map is not None:
-                    maps.append(attack.map.detach()[:, 0].double().cpu().numpy())
-                before.append(images)
-                change.append((images - attack.images).detach())
-        rows[kind] = len(chosen)
+    return {kind: _evenly(found, limit) for kind, found in kinds.items()}
+
+
+def _pairs(faces: FaceTable, limit: int) -> dict[str, Rows]:
+    """Fakes, evenly spread over those whose original is there at their quality and frame, and these originals."""
+    names = (faces.dataset, faces.source, faces.quality, faces.frame)
+    keys = list(zip(*(column.tolist() for column in names), strict=True))
+    real = {keys[row]: row for row in np.flatnonzero(~faces.fake)}
+    fakes = _evenly(np.array([row for row in np.flatnonzero(faces.fake) if keys[row] in real], dtype=np.int64), limit)
+    return {"real": np.array([real[keys[row]] for row in fakes], dtype=np.int64), "fake": fakes}
+
+
+def _evenly(rows: Rows, limit: int) -> Rows:
+    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(np.int64)]
+
+
+def _summed(chosen: Mapping[str, Rows], held: Mapping[str, Sequence[tuple[Tensor, Tensor, Tensor | None]]]) -> Replay:
+    frequency, sigma, clean, removed = np.empty(0), {}, {}, {}
+    for kind, parts in held.items():
+        maps = [each[:, 0].double().cpu().numpy() for *_, each in parts if each is not None]
         if maps:
             sigma[kind] = np.concatenate(maps).mean(axis=0)
-        frequency, clean[kind] = _powers(before)
-        _, removed[kind] = _powers(change)
-    return Replay(rows, sigma, frequency, clean, removed)
+        frequency, clean[kind] = _powers([images for images, *_ in parts if len(images)])
+        _, removed[kind] = _powers([change for _, change, _ in parts if len(change)])
+    return Replay({kind: len(rows) for kind, rows in chosen.items()}, sigma, frequency, clean, removed)
 
 
 def radial_power(images: Array) -> tuple[Array, Array]:
