@@ -28,6 +28,7 @@ def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys:
     printed = capsys.readouterr().out
     assert "12 of 12 runs" in printed
     assert "GFQ" in printed
+    assert "game: gain over each" in printed
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary["evidence"]) == {"GF", "GFQ", "GFD"}
     for answer in summary["evidence"].values():

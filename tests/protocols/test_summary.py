@@ -58,6 +58,9 @@ def test_gains_are_paired_by_seed(small: Path) -> None:
     assert summary["gains"]["game"]["GF"]["over_control"]["mean"] == pytest.approx(3.0)
     assert summary["methods"]["plain"]["GF"]["mean"] == pytest.approx(70.0)
     assert evidence(summary)["GF"]["gain_over_plain"] == gain
+    assert summary["best_over"]["plain"]["GF"] == gain
+    assert summary["best_over"]["matched"]["GF"] == summary["gains"]["game"]["GF"]["over_control"]
+    assert "game" not in summary["best_over"]
 
 
 def test_a_training_without_a_scope_is_left_out_of_it(small: Path) -> None:

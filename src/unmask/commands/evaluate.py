@@ -101,7 +101,7 @@ def _protocol(options: argparse.Namespace) -> int:
 
     from unmask.protocols import evidence, measure, read_protocol, run_protocol, summarise
     from unmask.protocols.plots import need_matplotlib, write_page
-    from unmask.protocols.render import render
+    from unmask.protocols.render import render, render_best
     from unmask.protocols.scoring import Tests
     from unmask.writing import check_writable, write_text
 
@@ -119,7 +119,10 @@ def _protocol(options: argparse.Namespace) -> int:
     if protocol.best and protocol.claim == "report":
         summary["evidence"] = evidence(summary)
     write_text(options.json or out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    Console(width=None if sys.stdout.isatty() else 200).print(render(summary))
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(render(summary))
+    if (best := render_best(summary)) is not None:
+        console.print(best)
     try:
         need_matplotlib()
         tables = Tests(protocol, Path(options.data), out / "cache").tables() if options.data else {}

@@ -1,4 +1,4 @@
-"""The table of a comparison in the terminal."""
+"""The tables of a comparison in the terminal."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ def render(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def render_best(summary: Mapping[str, Any]) -> Table | None:
+    """What the best game gains over each other method, seed by seed; None where there is none."""
+    over: Mapping[str, Mapping[str, Any]] = summary["best_over"]
+    if not over:
+        return None
+    scopes = [scope for scope in SCOPES if any(scope in each for each in over.values())]
+    table = Table(title=f"{summary['best']}: gain over each", title_justify="left")
+    table.add_column("method", no_wrap=True)
+    for scope in (*scopes, "seeds"):
+        table.add_column(scope, justify="right")
+    for name, gains in over.items():
+        found = [gains[scope] for scope in scopes]
+        table.add_row(name, *map(_interval, found), str(max((each["seeds"] for each in found if each), default=0)))
+    return table
+
+
 def _value(spread: Mapping[str, Any] | None) -> str:
     if spread is None:
         return ""
@@ -36,7 +52,10 @@ def _value(spread: Mapping[str, Any] | None) -> str:
 
 
 def _gain(gains: Mapping[str, Any] | None) -> str:
-    over = None if gains is None else gains["over_plain"]
+    return _interval(None if gains is None else gains["over_plain"])
+
+
+def _interval(over: Mapping[str, Any] | None) -> str:
     if over is None:
         return ""
     interval = "" if over["low"] is None else f" [{over['low']:+.1f}, {over['high']:+.1f}]"

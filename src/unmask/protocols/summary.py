@@ -125,7 +125,8 @@ def _measure(
 def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> dict[str, Any]:
     """The whole comparison as JSON: methods, gains, cells, cost. AUC and gains in points of 100.
 
-    A gain counts the pairs (training, seed) that both methods have finished; ``pairs`` says how many.
+    A gain counts the pairs (training, seed) that both methods have finished; ``pairs`` says how many. ``best_over`` is
+    empty where the protocol names no best game.
     """
     by_method = {method.name: [each for each in runs if each.run.method == method.name] for method in protocol.methods}
     return {
@@ -148,6 +149,7 @@ def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> di
             for method in protocol.methods
             if method is not protocol.plain and by_method[method.name]
         },
+        "best_over": _best_over(protocol, by_method, seed),
         "cells": {
             name: {
                 manipulation: _cells([each for each in found if each.run.manipulation == manipulation])
@@ -210,6 +212,16 @@ def _gains(
             "over_control": _paired(found, by_method[method.control], scope, seed) if method.control else None,
         }
         for scope in _scopes(found)
+    }
+
+
+def _best_over(protocol: Protocol, by_method: Mapping[str, Sequence[Measured]], seed: int) -> dict[str, Any]:
+    """What the best game gains over every other method."""
+    best = by_method.get(protocol.best, ())
+    return {
+        name: {scope: _paired(best, theirs, scope, seed) for scope in _scopes(best)}
+        for name, theirs in by_method.items()
+        if best and theirs and name != protocol.best
     }
 
 
