@@ -63,6 +63,11 @@ def add(commands: Any) -> None:
     )
     how.add_argument("--size", type=positive, default=224, metavar="PX", help="side of the crops (default: 224)")
     how.add_argument("--align", action="store_true", help="turn faces upright, by five landmarks")
+    how.add_argument(
+        "--like-original",
+        action="store_true",
+        help="cut each fake as its original is cut, pixel on pixel (the original is decoded once more for it)",
+    )
     how.add_argument("--format", choices=("jpeg", "png"), default="jpeg", help="JPEG of quality 95, or PNG")
     how.add_argument("--min-face", type=count, default=32, metavar="PX", help="smallest face box (default: 32)")
     how.add_argument("--min-score", type=float, default=0.9, metavar="P", help="of the face detector (default: 0.9)")
@@ -165,6 +170,7 @@ def _recipe(options: argparse.Namespace) -> PrepareRecipe:
         people=options.people,
         crop=CropRecipe(margin=options.margin, shift_y=options.shift_y, size=options.size),
         align=options.align,
+        like_original=options.like_original,
         format=options.format,
         min_face=options.min_face,
         min_score=options.min_score,
@@ -192,6 +198,10 @@ def _print(report: Report, out: str) -> None:
         print(f"without a face: {reason}")
     if len(without) > SHOWN:
         print(f"without a face: {len(without) - SHOWN:,} more")
+    for remark in report.remarks[:SHOWN]:
+        print(f"remark: {remark}")
+    if len(report.remarks) > SHOWN:
+        print(f"remarks: {len(report.remarks) - SHOWN:,} more")
     for reason, faces in report.left_out.items():
         print(f"left out: {_count(faces, 'face')}: {reason}")
     states = f"{report.done:,} done, {report.without_face:,} without a face, {report.broken:,} broken"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,6 +75,7 @@ class MediaStream:
         path: the file.
         frames: at least 1; how many to take out of a video.
         rate: frames a second, in the place of ``frames``; at least one frame.
+        places: of the frames of a video to take, as :class:`~unmask.faces.video.Video` takes them.
         threads: of the decoder of a video; 0 for as many as it thinks good.
         hwaccel: device that decodes videos, as :func:`unmask.faces.video.check_hwaccel` takes it.
 
@@ -89,6 +90,7 @@ class MediaStream:
         frames: int = 32,
         rate: float | None = None,
         *,
+        places: Sequence[int] | None = None,
         threads: int = 0,
         hwaccel: str | None = None,
     ) -> None:
@@ -103,12 +105,19 @@ class MediaStream:
         if self.kind == "video":
             from unmask.faces.video import Video
 
-            self._video = Video(self._file, frames, MAX_PIXELS, rate=rate, threads=threads, hwaccel=hwaccel)
+            self._video = Video(
+                self._file, frames, MAX_PIXELS, rate=rate, places=places, threads=threads, hwaccel=hwaccel
+            )
 
     @property
     def duration(self) -> float | None:
         """Seconds, from the time stamps that are there, not from the header; None for an image."""
         return None if self._video is None else self._video.duration
+
+    @property
+    def places(self) -> list[int]:
+        """Of the frames that are to be taken: 0 for an image."""
+        return [0] if self._video is None else self._video.places
 
     @property
     def complete(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ class Video:
         count: how many frames, at least 1; all if there are fewer.
         max_pixels: largest picture that is decoded.
         rate: frames a second, above 0, in the place of ``count``; at least one frame.
+        places: of the frames to take, from 0 and rising, in the place of ``count``; those that are not there or do not
+            decode are left out.
         threads: of the decoder; 0 for as many as it thinks good.
         hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
 
@@ -51,10 +53,11 @@ class Video:
         max_pixels: int,
         *,
         rate: float | None = None,
+        places: Sequence[int] | None = None,
         threads: int = 0,
         hwaccel: str | None = None,
     ) -> None:
-        self._path, self._count, self._rate = path, count, rate
+        self._path, self._count, self._rate, self._places = path, count, rate, places
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
         with self._open() as (container, stream):
@@ -68,7 +71,7 @@ class Video:
         if self._numbered:
             self._choose_again()
         else:
-            self._wanted = spread(self._stamps, count, self._tick, rate)
+            self._wanted = self._choice()
             self._jumps = worthwhile_seeks(self._stamps, keyframes, self._wanted)
 
     @property
@@ -77,13 +80,18 @@ class Video:
         length = self._stamps[-1] - self._stamps[0] + max(self._last, 1 if self._numbered else 0)
         return length * self._tick
 
+    @property
+    def places(self) -> list[int]:
+        """Of the frames that are to be taken, in the stream."""
+        return [bisect_left(self._stamps, stamp) for stamp in self._wanted]
+
     def __iter__(self) -> Iterator[Picture]:
         """Of each frame its place in the stream, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
         taken = 0
         for stamp, image in self._take(deque(self._wanted), self._jumps):
             taken += 1
             yield bisect_left(self._stamps, stamp), (stamp - self._stamps[0]) * self._tick, image
-        if taken < len(self._wanted) and not self._chosen_again:
+        if taken < len(self._wanted) and not self._chosen_again and self._places is None:
             # Damage, or packets that show nothing.
             self._choose_again()
             return
@@ -97,8 +105,13 @@ class Video:
             self._stamps = sorted({key for key, _ in _decoded(container, stream, self._numbered)})
         if not self._stamps:
             raise UnmaskError(self._path, "no frame of the video can be decoded")
-        self._wanted, self._jumps = spread(self._stamps, self._count, self._tick, self._rate), {}
+        self._wanted, self._jumps = self._choice(), {}
         self._chosen_again = True
+
+    def _choice(self) -> list[int]:
+        if self._places is None:
+            return spread(self._stamps, self._count, self._tick, self._rate)
+        return [self._stamps[place] for place in self._places if place < len(self._stamps)]
 
     def _take(self, todo: deque[int], jumps: dict[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode the wanted frames; where one does not come out, the next one that does stands in for it."""

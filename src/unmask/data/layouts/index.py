@@ -23,6 +23,7 @@ class Clip:
         masks: like ``paths``, pictures of what was manipulated; empty where the data set has none.
         cropped: the pictures are face crops already and are taken as they are.
         donor: the video or person another face was taken from; empty where there is none or it is not known.
+        original: the clip that a fake was made from, at the same quality, for who asks for it and where it is there.
     """
 
     paths: tuple[Path, ...]
@@ -38,6 +39,7 @@ class Clip:
     masks: tuple[Path, ...] = ()
     cropped: bool = False
     donor: str = ""
+    original: Clip | None = None
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from unmask.data.layouts.index import Clip
+from unmask.data.prepare.beside import Beside, NotAlike
 from unmask.data.prepare.crops import Cropper, as_is
 from unmask.data.prepare.people import Find, choose_people
 from unmask.data.prepare.pictures import Masks, Pictures
@@ -23,6 +24,8 @@ Row = dict[str, Any]
 #: What is remembered of a clip, besides its rows: ``state`` (``done``, ``no face`` or ``broken``), ``reason``,
 #: ``frames``, ``rows``, ``left_out`` (faces by reason), ``remarks``, ``seconds`` (by kind of work).
 Note = dict[str, Any]
+#: Tracks, faces left out by reason, how many frames were looked at, and remarks.
+_Taken = tuple[list[list[Find]], Counter[str], int, list[str]]
 
 
 def clip_worker(recipe: PrepareRecipe) -> Callable[[Clip], tuple[list[Row], Note]]:
@@ -60,11 +63,14 @@ def prepare_clip(clip: Clip, recipe: PrepareRecipe, follower: FaceFollower) -> t
         UnmaskError: nothing of the clip can be read.
     """
     watch = _Watch()
-    pictures = Pictures(clip, recipe)
-    taken = _taken(clip, recipe, pictures, follower, watch)
-    if not pictures.complete:
-        taken = _taken(clip, recipe, pictures, follower, watch)
-    people, left_out, frames, remarks = taken
+    alone: list[str] = []
+    try:
+        pictures = _pictures(clip, recipe)
+        people, left_out, frames, remarks = _taken(clip, recipe, pictures, follower, watch)
+    except NotAlike as why:
+        alone = [f"{clip.paths[0]}: cut by its own faces: {why}"]
+        pictures = Pictures(clip, recipe)
+        people, left_out, frames, remarks = _taken(clip, recipe, pictures, follower, watch)
     rows = [
         {**_about(clip), "track": number, **find.row}
         for number, track in enumerate(people)
@@ -76,33 +82,50 @@ def prepare_clip(clip: Clip, recipe: PrepareRecipe, follower: FaceFollower) -> t
         note["reason"] = f"{clip.paths[0]}: no face in {frames} frames" + (f" ({reasons})" if reasons else "")
     if left_out:
         note["left_out"] = dict(left_out)
-    if remarks := [*pictures.broken, *remarks]:
+    if remarks := [*alone, *pictures.broken, *remarks]:
         note["remarks"] = remarks
     note["seconds"] = watch.seconds()
     return rows, note
 
 
+def _pictures(clip: Clip, recipe: PrepareRecipe) -> Pictures | Beside:
+    if not recipe.like_original or clip.cropped or clip.label == "real":
+        return Pictures(clip, recipe)
+    if clip.original is None:
+        raise NotAlike(f"its original {clip.source} is not there")
+    return Beside(clip, clip.original, recipe)
+
+
 def _taken(
-    clip: Clip, recipe: PrepareRecipe, pictures: Pictures, follower: FaceFollower, watch: _Watch
-) -> tuple[list[list[Find]], Counter[str], int, list[str]]:
-    """Tracks, what was left out, frames looked at, and remarks."""
-    if clip.cropped:
+    clip: Clip, recipe: PrepareRecipe, pictures: Pictures | Beside, follower: FaceFollower, watch: _Watch
+) -> _Taken:
+    taken = _once(clip, recipe, pictures, follower, watch)
+    return taken if pictures.complete else _once(clip, recipe, pictures, follower, watch)
+
+
+def _once(
+    clip: Clip, recipe: PrepareRecipe, pictures: Pictures | Beside, follower: FaceFollower, watch: _Watch
+) -> _Taken:
+    if clip.cropped and isinstance(pictures, Pictures):
         with watch("crops"):
             finds, remarks = as_is(clip, recipe, pictures)
         return [finds], Counter(), len(finds), remarks
     cropper, masks = Cropper(recipe), Masks(clip, recipe)
-    waiting: deque[Frame] = deque()
+    waiting: deque[Frame | None] = deque()
     labels: list[int] = []
     found: dict[tuple[int, int], Find] = {}
     faces_of = []
 
     def images() -> Iterator[np.ndarray]:
-        for frame in watch.each("decoding", pictures):
+        for frame, seen in watch.each("decoding", pictures.shots()):
             waiting.append(frame)
-            yield frame.image
+            yield seen
 
-    for position, (scene, faces) in enumerate(watch.each("detection", follower.follow(images()))):
+    for scene, faces in watch.each("detection", follower.follow(images())):
         frame = waiting.popleft()
+        if frame is None:
+            continue
+        position = len(labels)
         labels.append(scene)
         faces_of.append(faces)
         with watch("masks"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,11 @@ _BLACK = 24
 class Pictures:
     """The frames of a clip that the recipe takes, in order of time, one held at a time.
 
+    Args:
+        clip: whose frames.
+        recipe: how many of them.
+        only: the frames of these numbers, as far as they are there, in the place of the recipe's.
+
     Attributes:
         broken: what could not be read while the rest could.
         path: the picture file that the frame just given is; None for a frame of a video.
@@ -30,10 +35,10 @@ class Pictures:
         UnmaskError: on iterating: nothing of the clip can be read.
     """
 
-    def __init__(self, clip: Clip, recipe: PrepareRecipe) -> None:
+    def __init__(self, clip: Clip, recipe: PrepareRecipe, only: Collection[int] | None = None) -> None:
         self.broken: list[str] = []
         self.path: Path | None = None
-        self._clip, self._recipe = clip, recipe
+        self._clip, self._recipe, self._only = clip, recipe, only
         self._stream: MediaStream | None = None
 
     @property
@@ -41,19 +46,29 @@ class Pictures:
         """False if a damaged video gave too few frames: iterating again gives others in their place."""
         return self._stream is None or self._stream.complete
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of the frames that are to be taken: their places in the video they came from."""
+        if len(self._clip.paths) == 1:
+            return [self._first + place for place in self._opened().places]
+        return [number for _, number in self._chosen()]
+
+    def shots(self) -> Iterator[tuple[Frame | None, np.ndarray]]:
+        """Each frame, and the picture to look for faces in: its own."""
+        for frame in self:
+            yield frame, frame.image
+
     def __iter__(self) -> Iterator[Frame]:
         """``index`` is the place of the frame in the video it came from."""
         clip = self._clip
         if len(clip.paths) == 1:
-            self._stream = self._stream or _stream(clip.paths[0], self._recipe)
-            image = self._stream.kind == "image"
-            self.path = clip.paths[0] if image else None
-            first = clip.frames[0] if image and clip.frames else 0
-            for frame in self._stream:
-                yield replace(frame, index=first + frame.index)
+            stream = self._opened()
+            self.path = clip.paths[0] if stream.kind == "image" else None
+            for frame in stream:
+                yield replace(frame, index=self._first + frame.index)
             return
         last = None
-        for place in chosen(len(clip.paths), self._recipe):
+        for place, number in self._chosen():
             path = clip.paths[place]
             try:
                 picture = read_media(path, 1).frames[0]
@@ -62,9 +77,26 @@ class Pictures:
                 self.broken.append(str(error))
                 continue
             self.path = path
-            yield replace(picture, index=clip.frames[place] if clip.frames else place)
+            yield replace(picture, index=number)
         if self.path is None:
             raise last or UnmaskError(clip.key, "has no frame")
+
+    def _opened(self) -> MediaStream:
+        if self._stream is None:
+            self._stream = _stream(self._clip.paths[0], self._recipe, self._only)
+        return self._stream
+
+    @property
+    def _first(self) -> int:
+        """The number of a single picture; a video's frames are numbered from 0."""
+        return self._clip.frames[0] if self._opened().kind == "image" and self._clip.frames else 0
+
+    def _chosen(self) -> list[tuple[int, int]]:
+        """Which of several pictures are taken, and their numbers."""
+        numbers = self._clip.frames or range(len(self._clip.paths))
+        if self._only is not None:
+            return [(place, number) for place, number in enumerate(numbers) if number in self._only]
+        return [(place, numbers[place]) for place in chosen(len(numbers), self._recipe)]
 
 
 def chosen(count: int, recipe: PrepareRecipe) -> list[int]:
@@ -139,6 +171,7 @@ class _Nearest:
         return self._now.image if self._now and abs(self._now.index - index) <= _NEAR else None
 
 
-def _stream(path: Path, recipe: PrepareRecipe) -> MediaStream:
+def _stream(path: Path, recipe: PrepareRecipe, only: Collection[int] | None = None) -> MediaStream:
+    places = None if only is None else sorted(only)
     # One thread each: there is a process for every core.
-    return MediaStream(path, recipe.frames, recipe.rate, threads=1, hwaccel=recipe.hwaccel)
+    return MediaStream(path, recipe.frames, recipe.rate, places=places, threads=1, hwaccel=recipe.hwaccel)

@@ -22,6 +22,9 @@ class PrepareRecipe:
             masks leave as they were.
         crop: margin, shift and size; the margin of 1.3 is that of FaceForensics++.
         align: turn each face upright, by its landmarks.
+        like_original: cut a fake as its original is cut: the same frames, each face where it is found in the original,
+            so that the two crops lie pixel on pixel. A fake whose original is not there is cut by its own faces. The
+            original is decoded once more for each of its fakes.
         format: of the crops: JPEG of quality 95, or PNG.
         min_face: pixels; smaller faces (longer side of the box) are left out.
         min_score: in [0, 1]; faces that the face detector is less certain of are left out.
@@ -37,6 +40,7 @@ class PrepareRecipe:
     people: Literal["main", "all"] = "main"
     crop: CropRecipe = field(default_factory=CropRecipe)
     align: bool = False
+    like_original: bool = False
     format: Literal["jpeg", "png"] = "jpeg"
     min_face: int = 32
     min_score: float = 0.9
@@ -61,4 +65,6 @@ class PrepareRecipe:
         """Plain values for JSON: what a row depends on. Where frames are decoded does not matter."""
         values = asdict(self)
         del values["hwaccel"]
+        if not self.like_original:  # folders begun by a version without it go on
+            del values["like_original"]
         return values

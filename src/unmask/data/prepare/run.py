@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def prepare(
             for clip in clips
             if shard.holds(clip.key) and (clip.key not in notes or (retry and not notes[clip.key]["rows"]))
         ]
+        if recipe.like_original:
+            todo = _with_originals(todo, index)
         team = min(workers or os.cpu_count() or 1, max(1, len(todo)))
         try:
             for clip, answer in executor(functools.partial(clip_worker, recipe), todo, team, timeout):
@@ -116,6 +119,15 @@ def _selected(index: Index, split: str | None, limit: int | None) -> list[Clip]:
     if not clips:
         raise UnmaskError(f"layout {index.layout}", "there is no clip")
     return list(clips)
+
+
+def _with_originals(clips: Sequence[Clip], index: Index) -> list[Clip]:
+    """Each fake with what it was made from, where that is there at its quality."""
+    reals = {(clip.dataset, clip.quality, clip.source): clip for clip in index.clips if clip.label == "real"}
+    return [
+        replace(clip, original=reals.get((clip.dataset, clip.quality, clip.source))) if clip.label == "fake" else clip
+        for clip in clips
+    ]
 
 
 def _report(
