@@ -28,7 +28,7 @@ def face(seed: int = 0, side: int = 112) -> AlignedFace:
     return AlignedFace(image, POINTS @ turn.T + offset)
 
 
-def table(path: Path, count: int = 8, split: str = "train") -> FaceTable:
+def table(path: Path, count: int = 8, split: str = "train", landmarks: bool = False) -> FaceTable:
     """A table of that many reals, each a person of its own, and one fake that the table came with."""
     rows = [
         {
@@ -41,6 +41,7 @@ def table(path: Path, count: int = 8, split: str = "train") -> FaceTable:
             "source": f"clip{number}",
             "component": f"person{number}",
             "frame": 0,
+            **({"landmarks": face(number).points.ravel().tolist()} if landmarks else {}),
         }
         for number in range(count)
     ]

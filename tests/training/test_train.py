@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.forge import faces
 from tests.tables import write_table
 
 from unmask import UnmaskError
@@ -102,6 +103,15 @@ def test_a_restoring_adversary_trains_on_aligned_pairs(folder: Path) -> None:
     (line,) = log_lines(folder / "aligned", "train")
     assert 0.1 < line["restored"] < 0.9
     assert set(line["sigma"]) == {"real", "fake"}
+
+
+def test_reals_alone_are_trained_on_with_fakes_made_of_them(folder: Path) -> None:
+    faces.table(folder / "faces.parquet", 12, landmarks=True)
+    overrides = [f"data.train={folder}/faces.parquet", "data.self_blend=1", "data.pairing=aligned", "run.steps=2"]
+    overrides += ["adversary.name=random-restore", "adversary.options={cells=4}", "run.log_every=1"]
+    train(read_recipe(folder / "recipe.toml", overrides), folder / "run")
+    # What is put back of a real into its self-blended fake is a half of what blending changed.
+    assert all(0.4 < line["restored"] < 0.6 for line in log_lines(folder / "run", "train"))
 
 
 @pytest.mark.parametrize("adversary", ["plain", "blur-gradient", "blur-generator"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from unmask.data.augment import Augment, Augmentation
 from unmask.data.order import Order
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from unmask.forge.on_the_fly import SelfBlending
 
 Pairing = Literal["balanced", "paired", "aligned"]
 
@@ -42,9 +45,11 @@ class Batches:
             it was made from (a random real where the table lacks it); ``aligned`` also augments the two alike, so that
             a forgery and its original differ in nothing but the forgery.
         cache_mb: MiB of decoded crops that are kept.
+        forging: makes fakes of reals, in the place of a share of the table's fakes, each beside the real it is made
+            of; a real row in a fake's place is one of them. If it makes all of them, the table's fakes are not shown.
 
     Raises:
-        UnmaskError: the table has one class only, or a manipulation that is not among the classes.
+        UnmaskError: the table has one class only, or a manipulation (or what is made) is not among the classes.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         cache_mb: int = 0,
+        forging: SelfBlending | None = None,
     ) -> None:
         if batch_size % (2 * world):
             raise UnmaskError(
@@ -67,6 +73,9 @@ class Batches:
             )
         self.table = table
         self.labels = class_indices(table, classes)
+        self.forging = forging
+        if forging is not None:
+            self._made = class_of(forging.name, classes, "data.self_blend")
         self.batch_size, self.pairing, self.seed, self.size = batch_size, pairing, seed, size
         self.rank, self.world = rank, world
         self.augment = Augment(size, augmentation or Augmentation(enabled=False))
@@ -77,6 +86,10 @@ class Batches:
         self._orders: list[Order] = []
         for fake in (False, True):
             rows = np.flatnonzero(table.fake == fake)
+            if forging is not None and forging.share == 1:
+                if fake:
+                    break
+                rows = np.flatnonzero(forging.usable)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
             partner = self._source_of if fake and pairing != "balanced" else None
@@ -100,17 +113,27 @@ class Batches:
             image, row = self._image(int(rows[place]), step, place)
             images[mine] = torch.from_numpy(image)
             used[mine] = row
-        return Batch(images.permute(0, 3, 1, 2), torch.from_numpy(self.labels)[used], used)
+        labels = torch.from_numpy(self.labels)[used]
+        if self.forging is not None:
+            labels[1::2][labels[1::2] == 0] = self._made
+        return Batch(images.permute(0, 3, 1, 2), labels, used)
 
     def rows(self, step: int) -> np.ndarray:
         """(batch_size,) table rows of the global batch; real and fake alternate, so every share is balanced."""
         half = self.batch_size // 2
         positions = np.arange(step * half, (step + 1) * half)
         rows = np.empty(self.batch_size, dtype=np.int64)
-        rows[1::2] = [self._orders[1][int(position)] for position in positions]
+        rows[1::2] = [self._orders[-1][int(position)] for position in positions]
+        if len(self._orders) == 1:  # of reals alone
+            rows[0::2] = rows[1::2]
+            return rows
         rows[0::2] = [
             self._partner(int(fake), int(position)) for fake, position in zip(rows[1::2], positions, strict=True)
         ]
+        if self.forging is not None:
+            drawn = np.random.default_rng((self.seed, step)).random(half) < self.forging.share
+            made = drawn & self.forging.usable[rows[0::2]]
+            rows[1::2][made] = rows[0::2][made]
         return rows
 
     def _partner(self, fake: int, position: int) -> int:
@@ -137,11 +160,14 @@ class Batches:
         draw = place // 2 if self.pairing == "aligned" else place
         seed = int(np.random.default_rng((self.seed, step, draw)).integers(2**62))
         generator = torch.Generator().manual_seed(seed)
+        forging = self.forging if place % 2 and not self.table.fake[row] else None
         for _ in range(100):
             try:
                 image = self._crop(row)
+                if forging is not None:
+                    image = forging(row, image, np.random.default_rng((self.seed, step, place, 1)))
             except UnmaskError:
-                same = np.flatnonzero(self.table.fake == self.table.fake[row])
+                same = np.flatnonzero(self.table.fake == self.table.fake[row] if forging is None else forging.usable)
                 row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
                 continue
             return self.augment(image, generator), row
@@ -168,7 +194,18 @@ def class_indices(table: FaceTable, classes: tuple[str, ...]) -> np.ndarray:
         return table.fake.astype(np.int64)
     indices = np.zeros(len(table), dtype=np.int64)
     for row in np.flatnonzero(table.fake):
-        if table.method[row] not in classes:
-            raise UnmaskError(table.where(int(row)), f"manipulation {table.method[row]!r} is not among {classes}")
-        indices[row] = classes.index(table.method[row])
+        indices[row] = class_of(table.method[row], classes, table.where(int(row)))
     return indices
+
+
+def class_of(manipulation: str, classes: tuple[str, ...], where: str) -> int:
+    """The index of a manipulation's class: 1 where all are ``fake``.
+
+    Raises:
+        UnmaskError: it has none; ``where`` is named.
+    """
+    if len(classes) == 2:
+        return 1
+    if manipulation not in classes:
+        raise UnmaskError(where, f"manipulation {manipulation!r} is not among {classes}")
+    return classes.index(manipulation)

@@ -160,6 +160,15 @@ class FaceTable:
             values |= self.streamed.others(row) | {"image": self.encoded(row)}
         return {name: value for name, value in values.items() if value is not None}
 
+    def landmarks(self) -> np.ndarray:
+        """(N, 5, 2) float32: eyes, nose tip and mouth corners in pixels of the crop, NaN where the table has none."""
+        lists = self._table.column("landmarks").combine_chunks()
+        known = np.asarray(pc.fill_null(pc.equal(pc.list_value_length(lists), 10), False))
+        points = np.full((len(self), 10), np.nan, dtype=np.float32)
+        starts = np.asarray(lists.offsets)[:-1][known]
+        points[known] = np.asarray(lists.values)[starts[:, None] + np.arange(10)]
+        return points.reshape(-1, 5, 2)
+
     def video_key(self) -> np.ndarray:
         """(N,) str: data set, manipulation, quality and clip. Two manipulations of a clip are two videos."""
         known: dict[tuple[str, str, str, str], str] = {}
@@ -200,7 +209,7 @@ def _read_file(footer: Footer, split: str | None, with_images: bool) -> tuple[pa
     for name, meaning in REQUIRED.items():
         if name not in names:
             raise UnmaskError(path, f"column '{name}' is missing ({meaning})")
-    fields = [field for field in SCHEMA if with_images or field.name == "track" or field.name not in _ON_DISK]
+    fields = [field for field in SCHEMA if with_images or field.name in _HELD or field.name not in _ON_DISK]
     for field in fields if with_images else SCHEMA:
         _check_type(path, footer.schema, field)
     try:
@@ -262,3 +271,4 @@ def _check_type(path: Path, schema: pa.Schema, field: pa.Field) -> None:
 
 
 _ON_DISK = ("image", *OTHER_COLUMNS)
+_HELD = ("track", "landmarks")

@@ -15,7 +15,7 @@ _SECTIONS = ("model", "augmentation", "adversary", "game", "optimiser", "run")
 #: Where a run was made, and how often it spoke, are no part of what it is.
 _FREE = {"run": ("device", "log_every", "checkpoint_minutes")}
 #: The part of ``data`` that a card has, at its top.
-_DATA = ("batch_size", "pairing")
+_DATA = ("batch_size", "pairing", "self_blend")
 
 
 def is_finished(run: Run, out: Path) -> bool:

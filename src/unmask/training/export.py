@@ -80,6 +80,7 @@ def export_detector(
             **{name: plain[name] for name in ("model", "augmentation", "adversary", "game", "optimiser", "run")},
             "batch_size": data.batch_size,
             "pairing": data.pairing,
+            "self_blend": data.self_blend,
         },
         results={"validation": {"auc": round(auc, 5), "rows": len(odds)}},
         licence=recipe.card.licence,

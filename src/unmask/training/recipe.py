@@ -37,6 +37,9 @@ class DataConfig:
     batch_size: int = 32
     #: ``paired`` puts beside each fake the real it was made from, ``aligned`` also augments the two alike.
     pairing: Pairing = "balanced"
+    #: Share of the fakes that are made while training, of the reals beside them: self-blended images, arXiv 2204.08376;
+    #: with 1 the tables need no fakes. Their reals need landmarks.
+    self_blend: float = 0.0
     #: Loader threads; 0 decodes in the training loop itself.
     workers: int = 1
     #: Leave the images on disk and fetch them as they come up. Unset: if there are more than ``buffer_mb`` of them.
@@ -51,6 +54,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.streaming, bool | None):
             raise ValueError(f"data.streaming is true, false or not given, got {self.streaming!r}")
+        if not 0 <= self.self_blend <= 1:
+            raise ValueError(f"data.self_blend is a share in [0, 1], got {self.self_blend}")
         if self.workers < 0 or self.cache_mb < 0 or self.buffer_mb < 1:
             raise ValueError("data: workers >= 0, cache_mb >= 0 and buffer_mb >= 1 are needed")
 

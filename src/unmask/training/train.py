@@ -16,6 +16,7 @@ from unmask.data.batches import Batches
 from unmask.data.loading import stream
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
+from unmask.forge.on_the_fly import SelfBlending
 from unmask.game.adversaries import describe_sigma
 from unmask.game.classifier import build_classifier
 from unmask.game.round import RoundResult
@@ -85,6 +86,7 @@ class _Run:
             rank=rank,
             world=world,
             cache_mb=data.cache_mb,
+            forging=SelfBlending(self.table, data.self_blend) if data.self_blend else None,
         )
         self.validation = Validation(
             FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
@@ -247,6 +249,8 @@ class _Run:
             f"{len(self.table)} rows, {len(self.batches)} steps an epoch",
             f"adversary {self.recipe.adversary.name}",
         ]
+        if (forging := self.batches.forging) is not None:
+            parts.insert(-1, f"{100 * forging.share:g} % of the fakes self-blended, of {forging.usable.sum()} reals")
         if self.players.adversary is not None:
             parts += [f"{game.play}, {game.adversarial}, lambda {game.weight:g}"]
             if self.players.adversary.learns:
