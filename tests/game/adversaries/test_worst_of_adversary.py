@@ -53,6 +53,16 @@ def test_draws_nothing_that_the_control_could_not(world):
     assert (attack.images - world.images).abs().max() <= 2 / 255 + 1e-6
 
 
+def test_a_gradient_attack_starts_again(world):
+    attack = build_adversary("blur-gradient", {"steps": 2, "random_start": True})
+    losses = []
+    for adversary in (attack, WorstOf(attack, 3)):
+        torch.manual_seed(0)  # the first start is the same
+        losses.append(adversary(world.images, world.labels, world.classifier, measure=True).loss_after)
+    assert (losses[1] >= losses[0] - 1e-6).all()
+    assert (losses[1] > losses[0] + 1e-6).any()
+
+
 def test_needs_the_originals_that_its_change_needs():
     assert WorstOf(RandomRestore()).needs_originals
     assert not WorstOf(RandomBlur()).needs_originals
