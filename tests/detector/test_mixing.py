@@ -34,6 +34,10 @@ def test_weights_lie_between(two: tuple[Path, Path], tmp_path: Path) -> None:
     assert card.training["mixed"]["share"] == 0.25
     assert card.results == {}  # what was measured was another detector
 
+    again, _ = read_detector(mix_detectors(two[0], tmp_path / "out", 0.5, tmp_path / "again"))
+    assert again.training["mixed"]["share"] == 0.5
+    assert again.training["mixed"]["second"]["mixed"] == card.training["mixed"]
+
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_the_ends_are_the_two(two: tuple[Path, Path], tmp_path: Path, share: float) -> None:

@@ -45,5 +45,8 @@ def mix_detectors(
         else tensor
         for name, tensor in new.items()
     }
-    training = {**card.training, "mixed": {"share": share, "first": dict(before.training)}}
+    mixture = {"share": share, "first": dict(before.training)}
+    if "mixed" in card.training:  # a mix of a mix: neither's origin is lost
+        mixture["second"] = dict(card.training)
+    training = {**card.training, "mixed": mixture}
     return save_detector(out, mixed, replace(card, training=training, results={}, adversary=None))
