@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from unmask.data.augment import Augment, Augmentation
 from unmask.data.order import Order
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
-
-if TYPE_CHECKING:
-    from unmask.forge.on_the_fly import SelfBlending
 
 Pairing = Literal["balanced", "paired", "aligned"]
 
@@ -27,6 +24,20 @@ class Batch:
     images: Tensor
     labels: Tensor
     rows: Tensor
+
+
+class Forging(Protocol):
+    """What makes fakes of reals, as :class:`~unmask.forge.on_the_fly.SelfBlending` does."""
+
+    #: The manipulation, as a class would be called.
+    name: str
+    #: Of the fakes that are shown, in (0, 1].
+    share: float
+    #: (N,) bool: the rows of the table that a fake can be made of.
+    usable: np.ndarray
+
+    def __call__(self, row: int, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A fake of the real in a row, uint8 like its crop ``image``; ``UnmaskError`` if there can be none."""
 
 
 class Batches:
@@ -65,7 +76,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         cache_mb: int = 0,
-        forging: SelfBlending | None = None,
+        forging: Forging | None = None,
     ) -> None:
         if batch_size % (2 * world):
             raise UnmaskError(
