@@ -18,7 +18,7 @@ from unmask.faces.quality import sharpness
 #: Raw log-odds of a public-domain portrait, cropped round a fixed box, and of its mirror image: a newer timm,
 #: torchvision or OpenCV that changes what the detector says is found here, not by a user.
 BOX = Box(177.0, 63.0, 86.0, 116.0)
-GOLDEN = (-2.525, -1.806)
+GOLDEN = (-2.153, -1.855)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,12 @@ def test_it_is_small_enough_to_ship() -> None:
 def test_its_card_says_what_was_measured_and_what_it_cannot_do(scorer: Scorer) -> None:
     card = scorer.card
     measured = card.results["DFDC test split"]["auc"]
-    assert 0.919 <= measured["low"] <= measured["value"] <= measured["high"] < 1
+    assert 0.918 <= measured["low"] <= measured["value"] <= measured["high"] < 1
     for name in ("five forgeries of DFDC test reals", "four forgeries of 299 CelebA photos"):
-        assert card.results[name]["auc"]["low"] > 0.9
-    assert card.training["mixed"]["share"] == 0.7
-    assert card.training["adversary"]["name"] == "random-restore"
+        assert card.results[name]["auc"]["low"] > 0.91
+    assert card.training["mixed"]["share"] == 0.75
+    assert card.training["adversary"]["name"] == "worst-of"
+    assert card.training["mixed"]["second"]["mixed"]["first"]["adversary"]["name"] == "random-restore"
     assert "research" in card.licence
     assert card.limits
     assert 0 < card.threshold < 1
