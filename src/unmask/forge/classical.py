@@ -140,9 +140,10 @@ def _clear_of_border(mask: Image) -> bool:
 
 
 def _recoloured(image: Image, rng: np.random.Generator) -> Image:
-    shifted = image.astype(np.float64) + rng.uniform(-20, 20, 3)
+    shifted = np.arange(256.0)[:, None] + rng.uniform(-20, 20, 3)
     shifted = (shifted - 128) * rng.uniform(0.85, 1.15) + 128 + rng.uniform(-12, 12)
-    return np.rint(shifted.clip(0, 255)).astype(np.uint8)
+    table = np.rint(shifted.clip(0, 255)).astype(np.uint8)
+    return cv2.LUT(image, table[None]).astype(np.uint8, copy=False)
 
 
 def _mask_image(mask: npt.NDArray[np.float64]) -> Image:

@@ -99,8 +99,14 @@ def soft_mask(face: AlignedFace, region: tuple[tuple[float, float], tuple[float,
 
 def blend(target: Image, source: npt.NDArray, mask: Points) -> Image:
     """``source`` over ``target`` by a mask (H, W) in [0, 1]; where the mask is 0 the target stays to the bit."""
-    mixed = target + mask[..., None] * (source.astype(np.float64) - target)
-    return np.where(mask[..., None] > 0, np.rint(mixed).clip(0, 255), target).astype(np.uint8)
+    blended = target.copy()
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if len(rows):
+        inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        under = target[inside]
+        mixed = under + mask[inside][..., None] * (source[inside].astype(np.float64) - under)
+        blended[inside] = np.rint(mixed).clip(0, 255)
+    return blended
 
 
 def transfer_colour(source: Image, target: Image, mask: Points) -> Image:
