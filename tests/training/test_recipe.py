@@ -29,6 +29,29 @@ def test_values_and_overrides(tmp_path: Path) -> None:
     assert recipe.data.train == ("b.parquet",)
 
 
+def test_a_recipe_goes_by_another(tmp_path: Path) -> None:
+    (tmp_path / "first.toml").write_text(
+        '[run]\nsteps = 7\nseed = 3\n[adversary]\nname = "noise"\noptions = { eps = 0.01 }\n[data]\nsize = 64\n'
+    )
+    (tmp_path / "below").mkdir()
+    second, third = tmp_path / "below/second.toml", tmp_path / "below/third.toml"
+    second.write_text('base = "../first.toml"\n[run]\nsteps = 9\n')
+    third.write_text('base = "second.toml"\n[adversary]\nname = "flow"\n[optimiser]\nlr = 0.1\n')
+    recipe = read_recipe(third, ["data.size=32"])
+    assert (recipe.run.steps, recipe.run.seed, recipe.data.size, recipe.optimiser.lr) == (9, 3, 32, 0.1)
+    assert (recipe.adversary.name, recipe.adversary.options) == ("flow", {})  # no options of another player
+    assert read_recipe(second).adversary.options == {"eps": 0.01}
+
+    for base, reason in (
+        ('"third.toml"', "third.toml is based on this recipe itself"),
+        ('"absent.toml"', r"below/absent\.toml: cannot read this recipe"),
+        ("3", "base: expected the name of a recipe, got 3"),
+    ):
+        second.write_text(f"base = {base}\n")
+        with pytest.raises(UnmaskError, match=reason):
+            read_recipe(third)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

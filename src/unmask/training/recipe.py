@@ -159,6 +159,10 @@ class Recipe:
 def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe.
 
+    A recipe may name another one that it goes by: ``base = "FILE"``, relative to its own folder. What it says itself
+    takes the place of what that one says, key by key; only ``[adversary]`` does so as a whole, since options of one
+    player mean nothing to another.
+
     Args:
         path: the file; its sections and keys are the fields of :class:`Recipe`.
         overrides: ``section.key=value`` strings, the value in TOML syntax (a bare word is taken as text).
@@ -166,11 +170,7 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
     Raises:
         UnmaskError: the file cannot be read, or a key or value does not fit; the message names it.
     """
-    try:
-        with Path(path).open("rb") as file:
-            content = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UnmaskError(path, f"cannot read this recipe ({error})") from error
+    content = _content(Path(path))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -185,6 +185,28 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
             place = place.setdefault(section, {})
         place[last] = value
     return build(Recipe, content, str(path))
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What a file and the files it is based on say; ``above`` are those that led here."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UnmaskError(path, f"cannot read this recipe ({error})") from error
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise UnmaskError(path, f"base: expected the name of a recipe, got {base!r}")
+    trail = (*above, path.resolve())
+    if (path.parent / base).resolve() in trail:
+        raise UnmaskError(path, f"base: {base} is based on this recipe itself")
+    merged = _content(path.parent / base, trail)
+    for name, section in content.items():
+        both = isinstance(section, dict) and isinstance(merged.get(name), dict) and name != "adversary"
+        merged[name] = {**merged[name], **section} if both else section
+    return merged
 
 
 def build(kind: type[T], content: Any, where: str) -> T:
