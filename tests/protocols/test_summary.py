@@ -57,7 +57,9 @@ def test_gains_are_paired_by_seed(small: Path) -> None:
     assert gain["with_sources"] == {"low": pytest.approx(4.0), "high": pytest.approx(6.0)}
     assert summary["gains"]["game"]["GF"]["over_control"]["mean"] == pytest.approx(3.0)
     assert summary["methods"]["plain"]["GF"]["mean"] == pytest.approx(70.0)
-    assert evidence(summary)["GF"]["gain_over_plain"] == gain
+    answer = evidence(summary)["GF"]
+    assert answer["gain_over_plain"] == gain
+    assert answer["gain_over_others"] == {}  # there are none but plain and the control
     assert summary["best_over"]["plain"]["GF"] == gain
     assert summary["best_over"]["matched"]["GF"] == summary["gains"]["game"]["GF"]["over_control"]
     assert "game" not in summary["best_over"]

@@ -163,7 +163,7 @@ def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> di
 
 
 def evidence(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer in short: for GF, GFQ and GFD what the best game gains over plain and over its control.
+    """The answer in short: for GF, GFQ and GFD what the best game gains over plain, over its control, over all others.
 
     Raises:
         UnmaskError: the protocol makes no claim, or the runs it needs are not done.
@@ -183,6 +183,11 @@ def evidence(summary: Mapping[str, Any]) -> dict[str, Any]:
             "control": gains["control"],
             "gain_over_plain": gains["over_plain"],
             "gain_over_control": gains["over_control"],
+            "gain_over_others": {
+                name: over[scope]
+                for name, over in summary["best_over"].items()
+                if name != gains["control"] and summary["methods"][name]["role"] != "plain"
+            },
         }
     return answer
 
