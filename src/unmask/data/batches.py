@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unmask.data.augment import Augment, Augmentation
 from unmask.data.order import Order
+from unmask.data.originals import Originals
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 
@@ -90,9 +91,7 @@ class Batches:
         self.batch_size, self.pairing, self.seed, self.size = batch_size, pairing, seed, size
         self.rank, self.world = rank, world
         self.augment = Augment(size, augmentation or Augmentation(enabled=False))
-        self._source_rows: dict[tuple[str, str], list[int]] = {}
-        for row in np.flatnonzero(~table.fake):
-            self._source_rows.setdefault((table.dataset[row], table.source[row]), []).append(int(row))
+        self._originals = Originals(table)
         keys = table.video_key()
         self._orders: list[Order] = []
         for fake in (False, True):
@@ -103,7 +102,7 @@ class Batches:
                 rows = np.flatnonzero(forging.usable)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
-            partner = self._source_of if fake and pairing != "balanced" else None
+            partner = self._originals.of if fake and pairing != "balanced" else None
             self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
         self._decoded: dict[int, np.ndarray] = {}
         self._room = cache_mb << 20
@@ -148,21 +147,8 @@ class Batches:
         return rows
 
     def _partner(self, fake: int, position: int) -> int:
-        real = self._source_of(fake) if self.pairing != "balanced" else None
+        real = self._originals.of(fake) if self.pairing != "balanced" else None
         return self._orders[0][position] if real is None else real
-
-    def _source_of(self, fake: int) -> int | None:
-        """The row of the real that a fake was made from, its nearest frame; None where the table lacks it.
-
-        Where the real is there at the fake's quality, it is taken at that: quality must not tell the two apart.
-        """
-        sources = self._source_rows.get((self.table.dataset[fake], self.table.source[fake]))
-        if not sources:
-            return None
-        alike = [row for row in sources if self.table.quality[row] == self.table.quality[fake]]
-        sources = alike or sources
-        frames = self.table.frame[sources]
-        return sources[int(np.argmin(np.abs(frames - self.table.frame[fake])))]
 
     def _image(self, row: int, step: int, place: int) -> tuple[np.ndarray, int]:
         """Decode and augment a row; an unreadable one gives its place to the next row of the same label."""

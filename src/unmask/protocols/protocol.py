@@ -13,14 +13,13 @@ Where a run is trained on several manipulations at once (``"face-swap+reenact"``
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from unmask.errors import UnmaskError
-from unmask.training.recipe import Recipe, build, read_recipe
+from unmask.training.recipe import Recipe, build, read_recipe, read_toml
 
 #: What a quick version changes in every run: enough to go through everything, nothing to learn from.
 QUICK = (
@@ -258,11 +257,7 @@ def read_protocol(path: str | Path, *, quick: bool = False) -> Protocol:
     Raises:
         UnmaskError: it cannot be read, or a key or value does not fit; the message names it.
     """
-    try:
-        with Path(path).open("rb") as file:
-            content = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UnmaskError(path, f"cannot read this protocol ({error})") from error
+    content = read_toml(Path(path), "protocol")
     if "folder" in content:
         raise UnmaskError(path, "unknown key 'folder'")
     try:

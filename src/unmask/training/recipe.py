@@ -189,11 +189,7 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
 
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """What a file and the files it is based on say; ``above`` are those that led here."""
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UnmaskError(path, f"cannot read this recipe ({error})") from error
+    content = read_toml(path, "recipe")
     base = content.pop("base", None)
     if base is None:
         return content
@@ -207,6 +203,15 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         both = isinstance(section, dict) and isinstance(merged.get(name), dict) and name != "adversary"
         merged[name] = {**merged[name], **section} if both else section
     return merged
+
+
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """What a TOML file says; an error calls it a ``kind``."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UnmaskError(path, f"cannot read this {kind} ({error})") from error
 
 
 def build(kind: type[T], content: Any, where: str) -> T:

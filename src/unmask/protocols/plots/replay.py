@@ -106,11 +106,12 @@ def _spread(faces: FaceTable, limit: int) -> dict[str, Rows]:
 
 def _pairs(faces: FaceTable, limit: int) -> dict[str, Rows]:
     """Fakes, evenly spread over those whose original is there at their quality and frame, and these originals."""
-    names = (faces.dataset, faces.source, faces.quality, faces.frame)
-    keys = list(zip(*(column.tolist() for column in names), strict=True))
-    real = {keys[row]: row for row in np.flatnonzero(~faces.fake)}
-    fakes = _evenly(np.array([row for row in np.flatnonzero(faces.fake) if keys[row] in real], dtype=np.int64), limit)
-    return {"real": np.array([real[keys[row]] for row in fakes], dtype=np.int64), "fake": fakes}
+    from unmask.data.originals import Originals
+
+    originals = Originals(faces)
+    pairs = [(real, fake) for fake in np.flatnonzero(faces.fake) if (real := originals.exactly_of(fake)) is not None]
+    reals, fakes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return {"real": _evenly(reals, limit), "fake": _evenly(fakes, limit)}
 
 
 def _evenly(rows: Rows, limit: int) -> Rows:
