@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        paths = find_media(options.videos) if options.videos else make_clips(Path(folder), options.seconds)
+        paths = list(find_media(options.videos)) if options.videos else make_clips(Path(folder), options.seconds)
         result = benchmark(paths, options, Console())
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.clips import portrait
 from tests.tables import encode, write_table
@@ -105,6 +107,17 @@ def test_a_table_keeps_its_rows_and_says_what_they_lost(tmp_path: Path) -> None:
         psnr, ssim = strength(table.image(row), one.image(row))
         assert (known["psnr"], known["ssim"]) == (pytest.approx(psnr, rel=1e-5), pytest.approx(ssim, rel=1e-5))
     assert done.psnr == pytest.approx(np.mean([one.row(row)["psnr"] for row in range(6)]))
+
+
+def test_a_turned_picture_lies_as_in_the_table(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (32, 16)).save(data, "jpeg", exif=exif)
+    write_faces(tmp_path / "t.parquet", [{"image": data.getvalue(), "label": "real"}])
+    table = FaceTable.read(tmp_path / "t.parquet")
+    degrade_table(table, tmp_path / "o.parquet", "jpeg-60")
+    assert FaceTable.read(tmp_path / "o.parquet").image(0).shape == table.image(0).shape == (16, 32, 3)
 
 
 def test_a_broken_row_is_named_and_the_rest_done(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def test_the_command_from_tables_to_a_detector(
     assert np.mean(scores[rows.fake] < after.uncertain[0]) <= 0.02
     assert after.tested is not None
     assert after.tested.crops == 240
-    # The box has the face's size in its frame: 50 to 289 px.
+    # The box has the face's size in its frame: 50 to 289 px. Scaled to a crop, it shows no codec's blocks any more.
+    assert after.tested.blockiness is None
     assert after.tested.face_side == pytest.approx(52.4, abs=0.1)
     kept = ("weights_sha256", "crop", "training", "results", "limits", "version")
     assert all(getattr(after, name) == getattr(before, name) for name in kept)

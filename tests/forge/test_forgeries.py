@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from tests.forge.faces import face, table
+from tests.tables import encode
 from unmask.cli import main
+from unmask.data import FaceTable
+from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
+from unmask.faces.align import TEMPLATE
 from unmask.forge import FORGERIES, AlignedFace, Forger, autoencoder, mouth_render
 from unmask.forge.faces import Faces, find_landmarks, row_key
-from unmask.forge.geometry import FACE, TEMPLATE, affine, blend, displace, soft_mask
+from unmask.forge.geometry import FACE, affine, blend, displace, soft_mask
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +98,6 @@ def test_a_table_of_forgeries(tmp_path: Path) -> None:
     assert len(forger.faces) == 6, forger.faces.left_out
     for name in ("real", "face-swap", "self-blend", "given"):
         forger.forge(name)
-    from unmask.data import FaceTable
-
     real, swapped = (FaceTable.read(tmp_path / f"{name}.parquet") for name in ("real", "face-swap"))
     assert len(real) == len(swapped) == 6
     assert swapped.fake.all()
@@ -126,8 +128,6 @@ def test_nobody_lends_a_face_across_splits_or_to_himself(tmp_path: Path) -> None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from unmask.data import FaceTable
-
     made = table(tmp_path / "t.parquet", 6)
     rows = pq.read_table(tmp_path / "t.parquet").to_pylist()[:6]
     for number, row in enumerate(rows):
@@ -147,8 +147,6 @@ def test_nobody_lends_a_face_across_splits_or_to_himself(tmp_path: Path) -> None
 def test_people_and_qualities_of_a_frame_have_points_of_their_own(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    from unmask.data import FaceTable
 
     made = table(tmp_path / "t.parquet", 1)
     (row,) = pq.read_table(tmp_path / "t.parquet").slice(0, 1).to_pylist()
@@ -174,11 +172,25 @@ def test_landmarks_are_found_once_and_lie_on_the_face(tmp_path: Path) -> None:
 
     assert find_landmarks(made, np.arange(2), cache, never) == found  # type: ignore[arg-type]
 
+    # Other crops of the same clips are looked at anew.
+    turned = [{**made.row(row), "image": encode(np.roll(made.image(row), 20, axis=1))} for row in range(2)]
+    write_faces(tmp_path / "u.parquet", turned)
+    with pytest.raises(AssertionError, match="was found before"):
+        find_landmarks(FaceTable.read(tmp_path / "u.parquet"), np.arange(2), cache, never)  # type: ignore[arg-type]
+
+
+def test_a_given_fake_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
+    made = table(tmp_path / "t.parquet", 2)
+    rows = [made.row(row) for row in range(3)]
+    rows += [{**rows[1], "label": "fake", "method": "theirs", "video": "fake1", "image": b"no image"}]
+    write_faces(tmp_path / "u.parquet", rows)
+    summary = Forger(FaceTable.read(tmp_path / "u.parquet"), tmp_path).forge("given")
+    assert summary.rows == 1
+    (left_out,) = summary.left_out
+    assert "u.parquet: row 3" in left_out
+
 
 def test_what_cannot_be_forged_is_named(tmp_path: Path) -> None:
-    from unmask.data import FaceTable
-    from unmask.data.writer import write_faces
-
     made = table(tmp_path / "t.parquet", 2)
     with pytest.raises(UnmaskError, match="forgery 'magic': expected real, given, face-swap"):
         Forger(made, tmp_path).forge("magic")

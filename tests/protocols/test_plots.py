@@ -47,7 +47,14 @@ def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma:
         sources = np.array([f"source {row}" for row in range(8)])
         write_scores(folder / SCORES, {name: Scored(np.array(values), sources) for name, values in held.items()})
         training = protocol.recipe_of(run, small.parent / "data").to_dict()
-        detector = {"calibration": {"method": "platt", "scale": 1.0, "offset": 0.0}, "training": training}
+        data = training["data"]
+        detector = {
+            "calibration": {"method": "platt", "scale": 1.0, "offset": 0.0},
+            "input_size": data["size"],
+            "crop": data["crop"],
+            "classes": data["classes"],
+            "training": {**training, "data": [Path(path).name for path in data["train"]]},
+        }
         speed = {"plain": 40.0, "matched": 40.0, "game": 10.0}[run.method]
         (folder / "result.json").write_text(json.dumps({"detector": detector, "images_per_second": speed}))
         name = {"plain": "plain", "matched": "random-blur", "game": "blur-generator"}[run.method]

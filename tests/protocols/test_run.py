@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,17 @@ def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     first = [run for run in runner.protocol.runs() if runner.done(run)]
     times = {run.name: (out / run.name / "result.json").stat().st_mtime_ns for run in first}
     assert 0 < len(first) < 6
+
+    # What was trained on other rows or other crops is not mixed with what is trained now.
+    text = small.read_text()
+    for old, new, key in (
+        ('"train/real.parquet"', '"train/A.parquet"', "data.train was"),
+        ("[training]", "set = ['data.size=40']\n[training]", "data.size was 32, is 40"),
+    ):
+        small.write_text(text.replace(old, new))
+        with pytest.raises(UnmaskError, match=re.escape(key)):
+            Runner(small, data, out)
+    small.write_text(text)
 
     protocol = run_protocol(small, data, out, jobs=2)
     assert all(Runner(small, data, out).done(run) for run in protocol.runs())

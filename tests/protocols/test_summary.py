@@ -4,30 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from unmask.errors import UnmaskError
 from unmask.protocols import evidence, read_protocol, summarise
 from unmask.protocols.protocol import Protocol
-from unmask.protocols.summary import Measured, weighted_auc
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_weighted_auc_is_that_of_repeated_rows(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    reals, fakes = rng.integers(0, 6, 7).astype(float), rng.integers(1, 8, 9).astype(float)
-    real_weights, fake_weights = rng.integers(0, 3, (4, 7)), rng.integers(0, 3, (4, 9))
-    found = weighted_auc(reals, fakes, real_weights.astype(float), fake_weights.astype(float))
-    for value, real, fake in zip(found, real_weights, fake_weights, strict=True):
-        if not real.any() or not fake.any():
-            assert np.isnan(value)
-            continue
-        scores = np.concatenate([np.repeat(reals, real), np.repeat(fakes, fake)])
-        labels = np.arange(len(scores)) >= real.sum()
-        assert value == pytest.approx(roc_auc_score(labels, scores))
+from unmask.protocols.summary import Measured
 
 
 def _measured(protocol: Protocol, auc: dict[tuple[str, int], float]) -> list[Measured]:

@@ -213,8 +213,8 @@ def test_twenty_at_once(server: Serving, clip: Path) -> None:
     assert server.uploads == []
 
 
-def test_a_worker_that_is_killed_costs_its_job(server: Serving, long_clip: Path, photo: Path) -> None:
-    # So that it is loaded again, after what the tests above have done: as long as that takes.
+def test_a_worker_that_is_killed_costs_its_job(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
+    server = serve()
     assert server.wait(server.send_later(photo))["state"] == "done"
     (worker,) = server.workers()
     job = server.send_later(long_clip, 96)
@@ -224,6 +224,7 @@ def test_a_worker_that_is_killed_costs_its_job(server: Serving, long_clip: Path,
     assert (found["state"], found["error"]) == ("failed", "ended the process that read it (signal 9)")
     assert server.wait(server.send_later(photo))["state"] == "done"
     assert server.workers() != [worker]
+    server.end()
 
 
 def test_time_is_limited_and_results_go_when_they_said_they_would(

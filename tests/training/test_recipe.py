@@ -79,6 +79,9 @@ def test_missing_recipe_and_malformed_override(tmp_path: Path) -> None:
     (tmp_path / "r.toml").touch()
     with pytest.raises(UnmaskError, match=r"expected section\.key=value"):
         read_recipe(tmp_path / "r.toml", ["steps"])
+    (tmp_path / "r.toml").write_text("[run]\nsteps = 3")
+    with pytest.raises(UnmaskError, match=r"--set run\.steps\.x=1: steps is a value, not a section"):
+        read_recipe(tmp_path / "r.toml", ["run.steps.x=1"])
 
 
 def test_cosine_warms_up_and_falls() -> None:

@@ -21,7 +21,7 @@ from unmask import UnmaskError
 from unmask.detector import Scorer
 from unmask.detector.adversary import read_adversary
 from unmask.training import read_recipe, train
-from unmask.training.checkpoint import load_checkpoint
+from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.players import Players, precision_on
 
 RECIPE = """
@@ -249,6 +249,10 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt("adversary.name=noise", "adversary.options={}", "game.play=simultaneous")
     with pytest.raises(UnmaskError, match=r"data\.batch_size: 7 does not divide"):
         attempt("data.batch_size=7")
+    with pytest.raises(UnmaskError, match=r"data\.batch_size: 6 .* over a clean and an attacked half"):
+        attempt("data.batch_size=6", "game.adversarial=split")
+    with pytest.raises(UnmaskError, match=r"data\.batch_size: 8 .* over game\.micro_batches = 3"):
+        attempt("game.micro_batches=3")
     with pytest.raises(UnmaskError, match=r"run\.device: cannot use 'abacus'"):
         attempt("run.device=abacus")
     with pytest.raises(UnmaskError, match="name the face tables"):
@@ -256,6 +260,12 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
     attempt("run.steps=1")
     with pytest.raises(UnmaskError, match="holds a run already"):
         attempt()
+    # The card names the weights that are shipped, though the checkpoint is older than they are.
+    best = load_checkpoint(folder / "run" / "best.pt")
+    save_checkpoint(folder / "run" / "best.pt", {**best, "step": 3, "auc": 1.0})
+    attempt("run.steps=1", resume=True)
+    card = json.loads((folder / "run" / "detector" / "card.json").read_text())
+    assert (card["training"]["best_step"], card["training"]["validation_auc"]) == (3, 1.0)
     attempt("run.steps=2", resume=True)
     card = json.loads((folder / "run" / "detector" / "card.json").read_text())
     assert card["training"]["plan"] == [{"from_step": 0, "steps": 1}, {"from_step": 1, "steps": 2}]

@@ -233,7 +233,7 @@ class Detector:
 
         left, top, side = self.card.crop.square(face.box)
         # The frame's own pixels: the grid of a codec does not survive being scaled.
-        inside = frame[max(top, 0) : max(top, 0) + side, max(left, 0) : max(left, 0) + side]
+        inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
         return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside))
 
 

@@ -5,8 +5,7 @@ are large and stable enough take part, because a face finder now and then takes 
 and such a find must not decide. A track counts if
 
 - the longer side of its box is at least :data:`MIN_SIDE` pixels (median over the track), and, in a video,
-- it holds at least two faces, a share :data:`MIN_SHARE` of the analysed frames, and a share
-  :data:`MIN_OF_LONGEST` of the longest track that is large enough.
+- it is not too short beside the longest track that is large enough: :func:`unmask.faces.tracks.least_faces`.
 
 In an image every face is a track of its own and only the size counts. If no track counts, the answer is
 ``no face``; the tracks are listed all the same, each with the reason why it was left out.
@@ -14,7 +13,6 @@ In an image every face is a track of its own and only the size counts. If no tra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -22,16 +20,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.detection.result import FaceQuality, FaceScore, ScoredTrack, Verdict
+from unmask.faces.tracks import least_faces
 
 if TYPE_CHECKING:
     from unmask.detector import QualityLimits
 
 #: Smallest face that may decide, in pixels of the longer side of its box.
 MIN_SIDE = 40.0
-#: Smallest share of the analysed frames that a track of a video must cover.
-MIN_SHARE = 0.08
-#: Smallest length of a track as a share of the longest track that is large enough.
-MIN_OF_LONGEST = 0.25
 #: Fewest frames in a row, and least share of a track, that are worth a word when they score fake by themselves.
 _RUN, _RUN_SHARE = 3, 0.1
 
@@ -103,7 +98,7 @@ def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], 
     """
     sides = [float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks]
     longest = max((len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0)
-    needed = max(min(2, frames), math.ceil(MIN_SHARE * frames), math.ceil(MIN_OF_LONGEST * longest))
+    needed = least_faces(frames, longest)
     result = []
     for track, side in zip(tracks, sides, strict=True):
         reason = None

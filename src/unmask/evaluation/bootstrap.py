@@ -66,9 +66,8 @@ def estimate(
     threshold: float = 0.5,
     resamples: int = 1000,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Every metric with its cluster-bootstrap percentile interval.
+    """Every metric with its cluster-bootstrap percentile interval, 95 %.
 
     Args:
         fake: (n,) bool, True for fakes.
@@ -77,7 +76,6 @@ def estimate(
         threshold: at or above it a row is called fake.
         resamples: draws of as many clusters as there are; 0 for no interval.
         seed: the same seed gives the same interval, whatever the machine.
-        confidence: probability the interval is meant to cover.
 
     Returns:
         One :class:`Estimate` for each name in :data:`~unmask.evaluation.metrics.METRICS`.
@@ -102,14 +100,13 @@ def estimate(
         sweep = ranking.sweep_ordered(counts[:, ordered].astype(np.float64))
         for name, metric in METRICS.items():
             drawn[name].append(metric(sweep))
-    tail = 100 * (1 - confidence) / 2
     found = {}
     for name, value in values.items():
         samples = np.concatenate(drawn[name])
         samples = samples[~np.isnan(samples)]
         interval = None
         if len(samples) >= _ENOUGH * resamples:
-            interval = np.percentile(samples, [tail, 100 - tail])
+            interval = np.percentile(samples, [2.5, 97.5])
         found[name] = _estimate(value, interval, undefined, "too few sources: resamples miss a class")
     return found
 

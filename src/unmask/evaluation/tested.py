@@ -24,8 +24,9 @@ _FEWEST = 100
 def measure_tested(table: FaceTable) -> QualityLimits | None:
     """The limits of what a detector was tested on, from its validation table.
 
-    Sharpness and blocks are measured on the crops as they are stored. The size of a face is known only where the table
-    has a ``box``, the face in pixels of its frame; a crop may have been scaled, so its own size says nothing.
+    Sharpness is measured on the crops as they are stored. A row with a ``box``, the face in pixels of its frame, was
+    cut out of that frame and scaled: only there the size of the face is known, and only elsewhere may the crop still
+    show the blocks of a codec.
 
     Args:
         table: validation rows; those that cannot be decoded are left out.
@@ -45,10 +46,10 @@ def measure_tested(table: FaceTable) -> QualityLimits | None:
         except UnmaskError:
             continue
         sharp.append(sharpness(image))
-        if (found := blockiness(image)) is not None:
-            blocks.append(found)
         if (box := table.row(row).get("box")) is not None:
             sides.append(max(box[2], box[3]))
+        elif (found := blockiness(image)) is not None:
+            blocks.append(found)
     if len(sharp) < _FEWEST:
         return None
 

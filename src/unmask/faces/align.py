@@ -8,17 +8,17 @@ import numpy as np
 
 from unmask.faces.crop import CropRecipe, cut
 
-# Where recognition networks since SphereFace (Liu et al., arXiv 1704.08063) and ArcFace (arXiv 1801.07698) expect left
-# eye, right eye, nose, left and right mouth corner: pixels of a 112 x 112 crop.
-_TEMPLATE = np.array(
+#: Where recognition networks since SphereFace (Liu et al., arXiv 1704.08063) and ArcFace (arXiv 1801.07698) expect left
+#: eye, right eye, nose, left and right mouth corner: pixels of a 112 x 112 crop.
+TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
-_TEMPLATE_SIDE = 112
+SIDE = 112
 
 
 def canonical_points(recipe: CropRecipe) -> np.ndarray:
     """Where the five landmarks come to lie in a crop, (5, 2) in pixels: the template at margin 1, smaller at others."""
-    points = (_TEMPLATE / _TEMPLATE_SIDE - 0.5) / recipe.margin + 0.5 - np.array([0.0, recipe.shift_y])
+    points = (TEMPLATE / SIDE - 0.5) / recipe.margin + 0.5 - np.array([0.0, recipe.shift_y])
     return np.asarray(points * recipe.size)
 
 

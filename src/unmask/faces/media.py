@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ VIDEO_SUFFIXES = frozenset(
 
 #: Pictures above this many pixels are refused before they are decoded.
 MAX_PIXELS = 100_000_000
+#: Videos of more seconds are refused before a frame is decoded.
+MAX_DURATION = math.inf
 #: So much of the frames of one file is held at once: 40 frames of 8K, 160 of 4K.
 MAX_BYTES = 4_000_000_000
 
@@ -81,7 +84,8 @@ class MediaStream:
 
     Raises:
         UnmaskError: the file is missing, empty, no file, no image or video, damaged, without a picture, or
-            has more than ``MAX_PIXELS`` pixels; damage may show only on iterating.
+            has more than ``MAX_PIXELS`` pixels or lasts longer than ``MAX_DURATION``; damage may show only on
+            iterating.
     """
 
     def __init__(
@@ -108,6 +112,9 @@ class MediaStream:
             self._video = Video(
                 self._file, frames, MAX_PIXELS, rate=rate, places=places, threads=threads, hwaccel=hwaccel
             )
+            if self._video.duration > MAX_DURATION:
+                reason = f"lasts {self._video.duration:.0f} s, more than the {MAX_DURATION:.0f} s allowed"
+                raise UnmaskError(self.path, reason)
 
     @property
     def duration(self) -> float | None:

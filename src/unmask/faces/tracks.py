@@ -10,6 +10,9 @@ import numpy as np
 
 from unmask.faces.face import Box, Face
 
+#: See :func:`least_faces`.
+MIN_SHARE, MIN_OF_LONGEST = 0.08, 0.25
+
 
 @dataclass(frozen=True)
 class Track:
@@ -23,6 +26,14 @@ class Track:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+
+def least_faces(frames: int, longest: int) -> int:
+    """How many faces a track needs to be taken for a person: a face finder now and then takes a curtain for one.
+
+    Two, a share :data:`MIN_SHARE` of the frames, and a share :data:`MIN_OF_LONGEST` of the longest track.
+    """
+    return max(min(2, frames), math.ceil(MIN_SHARE * frames), math.ceil(MIN_OF_LONGEST * longest))
 
 
 def link_tracks(

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from unmask.forge.geometry import (
     FACE,
-    MOUTH,
-    TEMPLATE,
     AlignedFace,
     Image,
     Points,
@@ -149,6 +147,3 @@ def _recoloured(image: Image, rng: np.random.Generator) -> Image:
 def _mask_image(mask: npt.NDArray[np.float64]) -> Image:
     # Rounded up: a pixel that was touched at all is not 0.
     return np.ceil(mask * 255).clip(0, 255).astype(np.uint8)
-
-
-__all__ = ["MOUTH", "TEMPLATE", "Forged", "face_swap", "paste", "reenact", "self_blend"]

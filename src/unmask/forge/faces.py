@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.faces import MTCNN, FaceDetector
-from unmask.forge.geometry import TEMPLATE, AlignedFace, affine
+from unmask.faces.align import TEMPLATE
+from unmask.forge.geometry import AlignedFace, affine
 from unmask.writing import write_text
 
 #: A tight crop shows a face without its surroundings; the detector wants some: this share of the side, reflected.
@@ -44,10 +46,14 @@ def find_landmarks(
     """The five points of each row's largest face, pixels of the crop, or None without a face (or an image).
 
     Args:
-        cache: JSON file of what was found before; what is new is added.
+        cache: JSON file of what was found before, by the bytes of each image; what is new is added.
+
+    Returns:
+        By the names of :func:`row_key`.
     """
-    found: Found = json.loads(cache.read_text()) if cache.exists() else {}
-    missing = [int(row) for row in rows if row_key(table, int(row)) not in found]
+    known: Found = json.loads(cache.read_text()) if cache.exists() else {}
+    names = {int(row): hashlib.sha256(table.encoded(int(row))).hexdigest() for row in rows}
+    missing = [row for row, name in names.items() if name not in known]
     detector = detector or MTCNN()
     for start in range(0, len(missing), _BATCH):
         batch, images, borders = missing[start : start + _BATCH], [], []
@@ -55,7 +61,7 @@ def find_landmarks(
             try:
                 image = table.image(row)
             except UnmaskError:
-                found[row_key(table, row)] = None
+                known[names[row]] = None
                 batch.remove(row)
                 continue
             border = round(_BORDER * max(image.shape[:2]))
@@ -65,12 +71,12 @@ def find_landmarks(
         for row, border, faces in zip(batch, borders, detector(images) if images else [], strict=True):
             points = next((face.landmarks for face in faces if face.landmarks is not None), None)
             inside = None if points is None else (np.asarray(points, dtype=float) - border).ravel()
-            found[row_key(table, row)] = None if inside is None else [round(float(value), 2) for value in inside]
+            known[names[row]] = None if inside is None else [round(float(value), 2) for value in inside]
         if progress is not None:
             progress("landmarks", start + len(batch), len(missing))
     if missing:
-        write_text(cache, json.dumps(found) + "\n")
-    return found
+        write_text(cache, json.dumps(known) + "\n")
+    return {row_key(table, row): known[name] for row, name in names.items()}
 
 
 class Faces:

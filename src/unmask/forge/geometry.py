@@ -12,13 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from unmask.faces.align import SIDE, TEMPLATE
+
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
-
-#: Side of the template's frame, and where the five points of a frontal face lie in it: the ArcFace alignment
-#: (Deng et al., CVPR 2019, arXiv 1801.07698).
-SIDE = 112
-TEMPLATE: Points = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]])
 
 #: Inner face (brows to chin) and mouth region as ellipses in the template's frame: centre and half axes.
 FACE = ((56.0, 72.0), (31.0, 35.0))

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from unmask.data.encode import encode_image
 from unmask.data.table import FaceTable
 from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
 from unmask.forge.classical import Forged, face_swap, reenact, self_blend
 from unmask.forge.faces import Faces, find_landmarks, row_key
-from unmask.forge.geometry import AlignedFace, Image
-
-#: How reals and fakes are coded alike: else the file would give the fake away.
-JPEG_QUALITY = 95
+from unmask.forge.geometry import AlignedFace
 
 Forge = Callable[[AlignedFace, AlignedFace, np.random.Generator], Forged]
 
@@ -122,12 +119,10 @@ class Forger:
         """
         if name == "real":
             return self._write(name, self._reals())
-        if name == "given":
-            return self._write(name, self._given())
-        if name not in FORGERIES:
+        if name != "given" and name not in FORGERIES:
             raise UnmaskError(f"forgery {name!r}", f"expected real, given, {', '.join(FORGERIES)}")
         left_out: list[str] = []
-        summary = self._write(name, self._fakes(name, left_out))
+        summary = self._write(name, self._given(left_out) if name == "given" else self._fakes(name, left_out))
         return Summary(summary.rows, (*summary.left_out, *left_out))
 
     def _write(self, name: str, rows: Iterator[dict[str, Any]]) -> Summary:
@@ -137,9 +132,13 @@ class Forger:
         for place, row in enumerate(map(int, self.faces.rows)):
             self._say("real", place)
             face = self.faces.face(place)
-            yield {**self.table.row(row), "image": _coded(face.image), "landmarks": face.points.ravel().tolist()}
+            yield {
+                **self.table.row(row),
+                "image": encode_image(face.image, "jpeg"),
+                "landmarks": face.points.ravel().tolist(),
+            }
 
-    def _given(self) -> Iterator[dict[str, Any]]:
+    def _given(self, left_out: list[str]) -> Iterator[dict[str, Any]]:
         """One fake of every real, drawn by the seed; faces are not looked for: somebody else's forger chose them."""
         table = self.table
         rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(table.fake))
@@ -147,8 +146,14 @@ class Forger:
         for place, real in enumerate(map(int, self.faces.rows)):
             self._say("given", place)
             row = one.get((table.dataset[real], table.source[real]))
-            if row is not None:
-                yield {**table.row(row), "image": _coded(table.image(row))}
+            if row is None:
+                continue
+            try:
+                image = table.image(row)
+            except UnmaskError as error:
+                left_out.append(str(error))
+                continue
+            yield {**table.row(row), "image": encode_image(image, "jpeg")}
 
     def _fakes(self, name: str, left_out: list[str]) -> Iterator[dict[str, Any]]:
         forge = FORGERIES[name].make(self.faces, self.models, self.seed)
@@ -165,19 +170,15 @@ class Forger:
             known = self.table.row(row)
             yield {
                 **known,
-                "image": _coded(image),
+                "image": encode_image(image, "jpeg"),
                 "label": "fake",
                 "method": name,
                 "video": f"{name}/{known['video']}",
                 "donor": str(self.table.source[self.faces.rows[other]]),
                 "landmarks": target.points.ravel().tolist(),
-                "mask": cv2.imencode(".png", mask)[1].tobytes(),
+                "mask": encode_image(mask, "png"),
             }
 
     def _say(self, name: str, place: int) -> None:
         if self._progress is not None:
             self._progress(name, place + 1, len(self.faces))
-
-
-def _coded(image: Image) -> bytes:
-    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])

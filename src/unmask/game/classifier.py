@@ -113,10 +113,11 @@ def build_classifier(
         auxiliary_norm: a second set of BatchNorms for adversarial samples.
         process_norm: BatchNorm statistics over all processes of a distributed run.
         checkpointing: blocks keep their input alone and are computed again on the way back: far less memory for
-            a third more time (arXiv 1604.06174). Not together with ``process_norm``.
+            a third more time (arXiv 1604.06174). Not together with ``process_norm`` or ``auxiliary_norm``.
 
     Raises:
-        UnmaskError: timm has no such backbone or cannot checkpoint it, or the weights cannot be had.
+        UnmaskError: timm has no such backbone or cannot checkpoint it, the weights cannot be had, or two options
+            exclude each other.
     """
     if len(classes) < 2 or classes[0] != "real" or len(set(classes)) < len(classes):
         raise UnmaskError("classes", f"need 'real' first and at least one manipulation, got {list(classes)}")
@@ -137,6 +138,9 @@ def build_classifier(
     if checkpointing:
         if process_norm:
             raise UnmaskError("model.checkpointing", "blocks computed again would gather their statistics twice")
+        if auxiliary_norm:
+            # They are computed again in the backward pass, when nobody says any more whose norms were meant.
+            raise UnmaskError("model.checkpointing", "not together with model.auxiliary_norm")
         _checkpoint(network, backbone)
     if auxiliary_norm:
         replace_batch_norms(network, DualBatchNorm)

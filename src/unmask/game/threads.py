@@ -13,7 +13,7 @@ import torch
 
 
 def in_parallel(work: Callable, items: list) -> list[Any]:
-    """[work(item) for item in items] on torch.get_num_threads() threads, the calling one among them.
+    """work(item) for every item, on torch.get_num_threads() threads, the calling one among them; results in any order.
 
     Threads take the next item as they become free, and nobody waits for one that has not started: callers on
     several threads share the pool without harm.

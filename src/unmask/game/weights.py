@@ -103,7 +103,9 @@ def _match_in_order(state: dict[str, Tensor], network: nn.Module, backbone: str)
 
 def _fill(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
     own = network.state_dict()
-    head = {name for name in own if name.split(".")[0] in ("classifier", "fc", "head", "last_linear")}
+    classifier = network.get_classifier()  # type: ignore[operator]
+    (path,) = (name for name, module in network.named_modules() if module is classifier)
+    head = {f"{path}.{name}" for name in classifier.state_dict()}
     fitting = {name: tensor for name, tensor in state.items() if name in own and tensor.shape == own[name].shape}
     wrong = [
         name for name in own if name not in fitting and name not in head and not name.endswith("num_batches_tracked")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from unmask.errors import UnmaskError
 from unmask.protocols.protocol import Protocol, Run
@@ -14,13 +15,23 @@ RESULT = "result.json"
 _SECTIONS = ("model", "augmentation", "adversary", "game", "optimiser", "run")
 #: Where a run was made, and how often it spoke, are no part of what it is.
 _FREE = {"run": ("device", "log_every", "checkpoint_minutes")}
-#: The part of ``data`` that a card has, at its top.
-_DATA = ("batch_size", "pairing", "self_blend")
 
 
 def is_finished(run: Run, out: Path) -> bool:
     """Whether the run's result is there."""
     return (out / run.name / RESULT).is_file()
+
+
+def _data_of(card: dict[str, Any]) -> dict[str, Any]:
+    """The part of a recipe's ``data`` that a detector's card repeats; older cards have less of it."""
+    made = card["training"]
+    kept = {key: made[key] for key in ("batch_size", "pairing", "self_blend", "validation") if key in made}
+    return {**kept, "train": made["data"], "size": card["input_size"], "crop": card["crop"], "classes": card["classes"]}
+
+
+def _names_of_tables(data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` as a card has it: tables without their folders, which are another machine's business."""
+    return data | {key: [Path(path).name for path in data[key]] for key in ("train", "validation")}
 
 
 def check_finished(protocol: Protocol, out: Path) -> None:
@@ -33,10 +44,11 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         if not is_finished(run, out):
             continue
         path = out / run.name / RESULT
-        made = json.loads(path.read_text())["detector"]["training"]
+        card = json.loads(path.read_text())["detector"]
+        made = card["training"]
         planned = json.loads(json.dumps(protocol.recipe_of(run, Path()).to_dict()))
         sections = {name: (made[name], planned[name]) for name in _SECTIONS}
-        sections["data"] = ({key: made[key] for key in _DATA if key in made}, planned["data"])
+        sections["data"] = _data_of(card), _names_of_tables(planned["data"])
         # What "auto" came to is in the card; a plan that says "auto" takes either.
         precision = planned["run"]["precision"]
         came_to = precision if precision == "auto" else made.get("precision", precision)

@@ -23,7 +23,7 @@ def render(summary: Mapping[str, Any]) -> Table:
     for name, method in summary["methods"].items():
         row = [name]
         for scope in scopes:
-            row += [_value(method.get(scope)), _gain(summary["gains"].get(name, {}).get(scope))]
+            row += [spread_text(method.get(scope)), _gain(summary["gains"].get(name, {}).get(scope))]
         speed = method["images_per_second"]
         table.add_row(*row, "" if speed is None else f"{speed:.1f}")
     return table
@@ -45,7 +45,7 @@ def render_best(summary: Mapping[str, Any]) -> Table | None:
     return table
 
 
-def _value(spread: Mapping[str, Any] | None) -> str:
+def spread_text(spread: Mapping[str, Any] | None) -> str:
     if spread is None:
         return ""
     return f"{spread['mean']:.1f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.1f}")

@@ -42,15 +42,12 @@ class Runner:
         protocol: the path of the protocol file.
         data: folder of the face tables.
         out: folder of the comparison: a folder a run, and the cache of decoded test tables.
-        keep: also keep the checkpoints of finished runs (twice the size of the model each).
         quick: the quick version of the protocol (:meth:`Protocol.quick`).
     """
 
-    def __init__(
-        self, protocol: str | Path, data: str | Path, out: str | Path, keep: bool = False, quick: bool = False
-    ) -> None:
+    def __init__(self, protocol: str | Path, data: str | Path, out: str | Path, quick: bool = False) -> None:
         self.protocol = read_protocol(protocol, quick=quick)
-        self.data, self.out, self.keep = Path(data), Path(out), keep
+        self.data, self.out = Path(data), Path(out)
         self.tests = Tests(self.protocol, self.data, self.out / "cache")
         self.tests.check()
         check_finished(self.protocol, self.out)
@@ -108,9 +105,8 @@ class Runner:
             "images_per_second": _speed(folder / "log.jsonl"),
         }
         write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
-        if not self.keep:
-            for name in ("checkpoint.pt", "best.pt"):
-                (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoint.pt", "best.pt"):  # together four times the size of the detector
+            (folder / name).unlink(missing_ok=True)
 
 
 def run_protocol(
@@ -119,19 +115,18 @@ def run_protocol(
     out: str | Path,
     *,
     jobs: int = 1,
-    keep: bool = False,
     quick: bool = False,
 ) -> Protocol:
     """Do every run of a protocol that is not done yet.
 
     Args:
-        protocol, data, out, keep, quick: as for :class:`Runner`.
+        protocol, data, out, quick: as for :class:`Runner`.
         jobs: processes side by side, one thread each; with 1 the runs are done in this process with its threads.
 
     Raises:
         UnmaskError: the protocol or a table cannot be used, or a process failed; what is done stays done.
     """
-    runner = Runner(protocol, data, out, keep, quick)
+    runner = Runner(protocol, data, out, quick)
     if jobs <= 1:
         runner.go()
         return runner.protocol
@@ -139,8 +134,7 @@ def run_protocol(
     # not depend on how many run beside it.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     code = "import sys; from unmask.protocols.runner import work; sys.exit(work(*sys.argv[1:]))"
-    flags = [name for name, given in (("keep", keep), ("quick", quick)) if given]
-    command = [sys.executable, "-c", code, str(protocol), str(data), str(out), *flags]
+    command = [sys.executable, "-c", code, str(protocol), str(data), str(out), "quick" if quick else ""]
     processes = [subprocess.Popen(command, env=environment) for _ in range(jobs)]
     try:
         codes = [process.wait() for process in processes]
@@ -152,13 +146,11 @@ def run_protocol(
     return runner.protocol
 
 
-def work(protocol: str, data: str, out: str, *flags: str) -> int:
+def work(protocol: str, data: str, out: str, quick: str = "") -> int:
     """What each of the processes of :func:`run_protocol` does; the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        Runner(protocol, data, out, keep="keep" in flags, quick="quick" in flags).go(
-            lambda line: print(line, file=sys.stderr, flush=True)
-        )
+        Runner(protocol, data, out, bool(quick)).go(lambda line: print(line, file=sys.stderr, flush=True))
     except UnmaskError as error:
         print(f"unmask: {error}", file=sys.stderr, flush=True)
         return 2

@@ -20,14 +20,14 @@ from unmask.protocols.scores import Scored
 from unmask.writing import replacing
 
 if TYPE_CHECKING:
-    from unmask.detector import Scorer
+    from unmask.detector import Card, Scorer
 
 log = logging.getLogger("unmask")
 
 
 @dataclass(frozen=True)
 class Images:
-    """The rows of one table: uint8 (N, S, S, 3) on disk, mapped; (N,) labels and components."""
+    """The rows of one table: uint8 (N, S, S, 3) on disk, mapped; and their (N,) components."""
 
     pixels: npt.NDArray[np.uint8]
     component: npt.NDArray[np.str_]
@@ -69,8 +69,8 @@ class Tests:
             raise UnmaskError(missing[0], f"no such file{more}")
 
     def images(self, name: str, scorer: Scorer) -> Images:
-        """One table as the detector takes it; from the cache where its bytes have not changed since."""
-        stem = self._stem(name, scorer.card.input_size)
+        """One table as the detector takes it; from the cache where the file has not changed since."""
+        stem = self._stem(name, scorer.card)
         pixels, component = self._cache / f"{stem}.npy", self._cache / f"{stem}.components.npy"
         if not component.exists():
             self._cache.mkdir(parents=True, exist_ok=True)
@@ -117,10 +117,11 @@ class Tests:
         """The test set that a table's name begins with."""
         return self._sets[name.split("/")[0]]
 
-    def _stem(self, name: str, size: int) -> str:
-        """Name of the cache of a table, by the table's bytes."""
-        stat, every = self.tables()[name].stat(), self._set(name).every
-        return f"{name.replace('/', '__')}-{size}-{every}-{stat.st_size}-{stat.st_mtime_ns}"
+    def _stem(self, name: str, card: Card) -> str:
+        """Name of the cache of a table: by its size and time, and by what is done to its rows."""
+        stat, test = self.tables()[name].stat(), self._set(name)
+        stem = f"{name.replace('/', '__')}-{card.input_size}-{test.every}-{stat.st_size}-{stat.st_mtime_ns}"
+        return f"{stem}-{zlib.crc32(repr(card.crop).encode()):08x}" if test.recrop else stem
 
     def score(self, scorer: Scorer) -> dict[str, Scored]:
         """Every row of every table, by the names of :meth:`tables`."""

@@ -21,6 +21,7 @@ from scipy import stats
 
 from unmask.errors import UnmaskError
 from unmask.evaluation.bootstrap import resample_counts
+from unmask.evaluation.metrics import Ranking, auc
 from unmask.protocols.finished import RESULT, check_finished, is_finished
 from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
 from unmask.protocols.scores import SCORES, Scored, read_scores
@@ -38,23 +39,6 @@ class Measured:
     scopes: Mapping[Scope, float]
     resampled: Mapping[Scope, Array]
     images_per_second: float | None
-
-
-def weighted_auc(reals: Array, fakes: Array, real_weights: Array, fake_weights: Array) -> Array:
-    """AUC under many weightings of the same rows, ties counted half.
-
-    Args:
-        reals, fakes: (m,) and (n,) scores.
-        real_weights, fake_weights: (B, m) and (B, n), >= 0.
-
-    Returns:
-        (B,), NaN where a weighting leaves a class empty.
-    """
-    # Every pair once, as a matrix: one product then serves all weightings.
-    wins = (fakes[None, :] > reals[:, None]) + 0.5 * (fakes[None, :] == reals[:, None])
-    won = np.einsum("bm,bm->b", real_weights, fake_weights @ wins.T)
-    pairs = real_weights.sum(axis=1) * fake_weights.sum(axis=1)
-    return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
 
 
 def measure(protocol: Protocol, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
@@ -109,7 +93,9 @@ def _measure(
         for name in (real, fake):
             if name not in scored:
                 raise UnmaskError(folder / SCORES, f"was written for other tests: {name} is missing")
-        aucs = weighted_auc(scored[real].log_odds, scored[fake].log_odds, weights[real], weights[fake])
+        odds = np.concatenate([scored[real].log_odds, scored[fake].log_odds])
+        ranking = Ranking(np.arange(len(odds)) >= len(scored[real].log_odds), odds)
+        aucs = auc(ranking.sweep(np.concatenate([weights[real], weights[fake]], axis=1)))
         cells[cell.name] = float(aucs[0])
         by_scope.setdefault(protocol.scope(run, cell), []).append(aucs)
     means = {scope: np.mean(aucs, axis=0) for scope, aucs in by_scope.items()}

@@ -36,7 +36,7 @@ def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tel
     from unmask.faces import media
 
     cv2.setNumThreads(1)  # OpenCV has threads of its own, which no environment variable holds back
-    media.MAX_PIXELS = max_pixels
+    media.MAX_PIXELS, media.MAX_DURATION = max_pixels, max_duration
     detector = load_detector(name, threads=1)
     # The folders above are nobody's business. Made absolute, for `detector/` and `.` have a last part then.
     detector.name = replace(detector.name, name=Path(os.path.abspath(name)).name)  # noqa: PTH100 (links stay)
@@ -49,7 +49,7 @@ def make(name: str, max_pixels: int, max_duration: float) -> Callable[[Item, Tel
             return {"detector": json.dumps(_about(detector))}
         path, name, frames = item
         try:
-            return _judge(detector, path, name, frames, max_duration, tell)
+            return _judge(detector, path, name, frames, tell)
         except UnmaskError as error:
             return {"error": error.reason}
 
@@ -72,12 +72,10 @@ def _warm_up(detector: Detector) -> None:
     detector.scorer.score([np.zeros((detector.card.input_size, detector.card.input_size, 3), np.uint8)])
 
 
-def _judge(detector: Detector, path: str, name: str, frames: int, max_duration: float, tell: Tell) -> Answer:
+def _judge(detector: Detector, path: str, name: str, frames: int, tell: Tell) -> Answer:
     from unmask.detection import render_report
 
     found = detector.detect(path, frames, pictures=True, progress=tell, name=name)
-    if found.duration is not None and found.duration > max_duration:
-        raise UnmaskError(name, f"lasts {found.duration:.0f} s, more than the {max_duration:.0f} s allowed")
     return {
         "result": json.dumps(found.to_json()),
         "report": render_report([found], detector.card).encode(),

@@ -26,11 +26,12 @@ class Players:
         precision: ``float32`` or ``bfloat16``, what forward passes run in.
 
     Raises:
-        UnmaskError: backbone, weights, adversary or game cannot be had as the recipe says.
+        UnmaskError: backbone, weights, adversary or game cannot be had as the recipe says, or a batch does not divide.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device, world: int = 1) -> None:
         model, self._config = recipe.model, recipe.optimiser
+        _check_parts(recipe, world)
         torch.manual_seed(recipe.run.seed)
         classifier = build_classifier(
             model.backbone,
@@ -120,6 +121,21 @@ class Players:
             "average": self._average,
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def _check_parts(recipe: Recipe, world: int) -> None:
+    """Every part of a batch holds pairs of a real and a fake.
+
+    Else, in ``split`` play, more of one class would be attacked than of the other, and the attack give the class away.
+    """
+    game, rows = recipe.game, recipe.data.batch_size
+    halves = 2 if game.adversarial == "split" and recipe.adversary.name != "plain" else 1
+    if rows % (2 * world * halves * game.micro_batches):
+        parts = [f"{world} processes"] if world > 1 else []
+        parts += ["a clean and an attacked half (game.adversarial = 'split')"] if halves > 1 else []
+        parts += [f"game.micro_batches = {game.micro_batches}"] if game.micro_batches > 1 else []
+        reason = f"{rows} does not divide into pairs of real and fake over {', '.join(parts)}"
+        raise UnmaskError("data.batch_size", reason)
 
 
 def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

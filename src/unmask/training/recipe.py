@@ -183,6 +183,8 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
         place = content
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise UnmaskError(f"--set {override}", f"{section} is a value, not a section")
         place[last] = value
     return build(Recipe, content, str(path))
 

@@ -13,6 +13,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from unmask.writing import write_text
+
 
 class RunLog:
     """Rank 0's account of a run, in ``log.jsonl``: one object a line, ``kind`` and ``step`` in each.
@@ -33,7 +35,7 @@ class RunLog:
         if not speak:
             return
         kept = [line for line in self._lines() if json.loads(line)["step"] <= first_step] if first_step else []
-        self._path.write_text("".join(kept))
+        write_text(self._path, "".join(kept))
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 

@@ -30,6 +30,7 @@ from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
 from unmask.training.schedule import rate
 from unmask.training.validation import Validation
+from unmask.writing import write_text
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -91,7 +92,7 @@ class _Run:
         self.validation = Validation(
             FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
         )
-        self.players = Players(recipe, device)
+        self.players = Players(recipe, device, world)
         self.step = 0
         self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
         #: How many steps were planned, from which step on: a resumed run may be made longer or shorter.
@@ -105,7 +106,7 @@ class _Run:
     def go(self) -> Path:
         run, log = self.recipe.run, self.log
         if self.rank == 0:
-            (self.out / "recipe.json").write_text(json.dumps(self.recipe.to_dict(), indent=1) + "\n")
+            write_text(self.out / "recipe.json", json.dumps(self.recipe.to_dict(), indent=1) + "\n")
         log.say(self._description())
         pin = self.device.type == "cuda"
         loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers, pin=pin)
@@ -138,7 +139,10 @@ class _Run:
         recipe, folder = self.recipe, self.out / "detector"
         classifier = build_classifier(recipe.model.backbone, recipe.data.classes)
         if self.rank == 0:
-            stored = stored_weights(load_checkpoint(self.out / BEST)["state"])
+            best = load_checkpoint(self.out / BEST)
+            # A run that was resumed from before its best step, and has not been as good since, still ships that one.
+            self.best = {"step": int(best["step"]), "auc": float(best["auc"])}
+            stored = stored_weights(best["state"])
             classifier.load_state_dict(stored)
         processes.same_start(classifier.to(self.device))
         odds = self.validation.log_odds(classifier, self.device)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from unmask.data.decode import decode_image
 from unmask.data.degrade.qualities import degrade_image, get_quality, strength
+from unmask.data.encode import encode_image
 from unmask.data.table import FaceTable
 from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
@@ -94,13 +95,12 @@ def _degrade(job: tuple[bytes, str, str]) -> tuple[bytes, float, float, str | No
     """One image's bytes to PNG bytes with PSNR and SSIM, or why not."""
     encoded, seed, quality = job
     try:
-        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
-        if bgr is None:
-            return b"", 0.0, 0.0, "cannot decode the image"
-        image = np.ascontiguousarray(bgr[..., ::-1]).astype(np.uint8, copy=False)
+        image = decode_image(encoded)
+    except Exception as error:
+        return b"", 0.0, 0.0, f"cannot decode the image ({type(error).__name__}: {error})"
+    try:
         degraded = degrade_image(image, quality, seed)
         psnr, ssim = strength(image, degraded)
-        data = cv2.imencode(".png", degraded[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
-        return data, UNCHANGED if math.isinf(psnr) else psnr, ssim, None
+        return encode_image(degraded, "png"), UNCHANGED if math.isinf(psnr) else psnr, ssim, None
     except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
         return b"", 0.0, 0.0, f"cannot be degraded ({type(error).__name__}: {error})"

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from unmask.data.encode import encode_image
 from unmask.data.layouts.index import Clip
 from unmask.data.prepare.people import Find
 from unmask.data.prepare.pictures import Masks, Pictures
@@ -15,8 +16,7 @@ from unmask.data.prepare.recipe import PrepareRecipe
 from unmask.faces.align import align_matrix, aligned_crop
 from unmask.faces.face import Box, Face
 from unmask.faces.media import Frame
-
-_JPEG_QUALITY = 95
+from unmask.faces.quality import sharpness
 
 
 class Cropper:
@@ -53,7 +53,7 @@ class Cropper:
             find.dropped = f"sharpness below {recipe.min_sharpness:g}"
             return find
         find.row = {
-            "image": encode(crop, recipe.format),
+            "image": encode_image(crop, recipe.format),
             "frame": frame.index,
             "box": [box.x, box.y, box.width, box.height],
             "found": face.score,
@@ -63,7 +63,7 @@ class Cropper:
             points = np.asarray(face.landmarks) @ matrix[:, :2].T + matrix[:, 2]
             find.row["landmarks"] = points.ravel().tolist()
         if mask is not None:
-            find.row["mask"] = _png(self._cut(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), face)[..., 0])
+            find.row["mask"] = encode_image(self._cut(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), face)[..., 0], "png")
         return find
 
     def _cut(self, image: np.ndarray, face: Face) -> np.ndarray:
@@ -93,7 +93,7 @@ def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[F
         row: dict[str, Any] = {"image": _bytes(frame.image, pictures.path, recipe), "frame": frame.index}
         mask = masks.at(frame)
         if mask is not None:
-            row["mask"] = _png(mask)
+            row["mask"] = encode_image(mask, "png")
         finds.append(Find(position, Face(Box(0, 0, width, height), 1.0), row))
     return finds, [masks.broken] if masks.broken else []
 
@@ -108,23 +108,7 @@ def _bytes(image: np.ndarray, path: Path | None, recipe: PrepareRecipe) -> bytes
             off = np.abs(plain[..., ::-1].astype(np.int16) - image).mean()
             if off < 1:
                 return data
-    return encode(image, recipe.format)
-
-
-def encode(image: np.ndarray, format: str) -> bytes:
-    """RGB uint8 (H, W, 3) as JPEG of quality 95 or as PNG."""
-    if format == "png":
-        return _png(image[..., ::-1])
-    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
-
-
-def sharpness(crop: np.ndarray) -> float:
-    """Variance of the Laplacian of the grey levels (Pech-Pacheco et al., ICPR 2000): near 0 if blurred."""
-    return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
-
-
-def _png(image: np.ndarray) -> bytes:
-    return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+    return encode_image(image, recipe.format)
 
 
 def _share(mask: np.ndarray, box: Box) -> float:

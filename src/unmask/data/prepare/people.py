@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from unmask.faces.face import Face
+from unmask.faces.tracks import least_faces
 
-# A track counts from these shares of the frames, and of the longest track, on; a face finder now and then takes a fold
-# in a curtain for a face.
-_SHARE, _OF_LONGEST = 0.08, 0.25
 # A person in the foreground is seen at least in this share of the frames of who is seen most.
 _MAIN = 0.5
 # Of two people the less manipulated one counts as manipulated from this share of the other's part of the masks on.
@@ -55,7 +52,7 @@ def choose_people(
     """
     left: Counter[str] = Counter()
     longest = max((len(track) for track in tracks), default=0)
-    needed = max(min(2, frames), math.ceil(_SHARE * frames), math.ceil(_OF_LONGEST * longest))
+    needed = least_faces(frames, longest)
     usable = []
     for track in tracks:
         kept = [find for find in track if not find.dropped]

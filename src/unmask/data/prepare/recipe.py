@@ -28,7 +28,7 @@ class PrepareRecipe:
         format: of the crops: JPEG of quality 95, or PNG.
         min_face: pixels; smaller faces (longer side of the box) are left out.
         min_score: in [0, 1]; faces that the face detector is less certain of are left out.
-        min_sharpness: variance of the Laplacian of a crop's grey levels (0 to 255); more blurred ones are left out.
+        min_sharpness: least :func:`unmask.faces.quality.sharpness` of a crop; more blurred ones are left out.
         hwaccel: device that decodes, see :func:`unmask.faces.video.check_hwaccel`.
 
     Raises:

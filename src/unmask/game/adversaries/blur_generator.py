@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unmask.game.adversaries.base import Adversary, Attack
-from unmask.game.adversaries.sigma import checked_kernel_size
+from unmask.game.adversaries.sigma import checked_kernel_size, quantiles
 from unmask.game.blur import pixelwise_gaussian_blur
 
 #: Levels at which the played sigma is described: evenly spaced, as :class:`RandomBlur` takes its distribution.
@@ -193,12 +193,11 @@ def describe_sigma(sigma: Tensor, labels: Tensor) -> dict[str, dict[str, float]]
 
     The quantiles ``q00`` to ``q100`` are also what a random control of equal strength draws from.
     """
-    levels = SIGMA_LEVELS
     report = {}
     for name, rows in (("real", labels == 0), ("fake", labels > 0)):
         values = sigma[rows].detach().float().flatten()
         if values.numel():
-            quantiles = torch.quantile(values[:: max(1, values.numel() // 100_000)], values.new_tensor(levels))
+            found = quantiles(values, len(SIGMA_LEVELS)).tolist()
             report[name] = {"mean": values.mean().item(), "std": values.std(correction=0).item()}
-            report[name] |= {f"q{round(100 * level):02d}": q.item() for level, q in zip(levels, quantiles, strict=True)}
+            report[name] |= {f"q{round(100 * level):02d}": q for level, q in zip(SIGMA_LEVELS, found, strict=True)}
     return report

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unmask.game.adversaries.ascent import Ascent
 from unmask.game.adversaries.base import Attack
 from unmask.game.adversaries.sigma import checked_kernel_size
+from unmask.game.blur_reference import reflected
 
 
 def pixelwise_filter(images: Tensor, kernels: Tensor) -> Tensor:
@@ -24,8 +25,8 @@ def pixelwise_filter(images: Tensor, kernels: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     size = math.isqrt(kernels.shape[1])
-    rows = _reflected(height, size // 2, images.device)
-    columns = _reflected(width, size // 2, images.device)
+    rows = reflected(height, size // 2, images.device)
+    columns = reflected(width, size // 2, images.device)
     padded = images[:, :, rows[:, None], columns]
     out = torch.zeros_like(images)
     for index in range(size * size):
@@ -33,16 +34,6 @@ def pixelwise_filter(images: Tensor, kernels: Tensor) -> Tensor:
         window = padded[:, :, row : row + height, column : column + width]
         out = torch.addcmul(out, window, kernels[:, index : index + 1])
     return out
-
-
-def _reflected(length: int, border: int, device: torch.device) -> Tensor:
-    """Indices that extend ``length`` pixels by ``border`` on both sides, mirrored at the edge pixels.
-
-    Unlike ``torch.nn.functional.pad`` it bounces as often as a border wider than the image needs.
-    """
-    period = max(2 * (length - 1), 1)
-    position = torch.arange(-border, length + border, device=device) % period
-    return torch.minimum(position, period - position) if length > 1 else torch.zeros_like(position)
 
 
 class GradientKernel(Ascent):

@@ -15,7 +15,7 @@ from unmask.game.adversaries.blur_gradient import GradientBlur, Rule
 from unmask.game.adversaries.flow import Flow
 from unmask.game.adversaries.kernel import GradientKernel
 from unmask.game.adversaries.restore import Restoration, check_restoration
-from unmask.game.adversaries.sigma import Field, check_field, checked_kernel_size, uniform_field
+from unmask.game.adversaries.sigma import Field, check_field, checked_kernel_size, quantiles, uniform_field
 from unmask.game.blur import pixelwise_gaussian_blur
 
 #: Parts of the spectrum by radial frequency, in cycles a pixel: (from, below). Nyquist of an axis is 0.5.
@@ -58,9 +58,9 @@ class RandomBlur(Adversary):
         check_field(field, cell)
         if not 0 <= sigma_min < sigma_max:
             raise ValueError(f"sigma_min must be at least 0 and below sigma_max = {sigma_max} px, got {sigma_min}")
-        quantiles = None
+        known = None
         if not isinstance(distribution, str):
-            quantiles = _checked_quantiles(torch.as_tensor(distribution, dtype=torch.float32), sigma_max)
+            known = _checked_quantiles(torch.as_tensor(distribution, dtype=torch.float32), sigma_max)
         elif distribution not in get_args(SigmaDistribution):
             raise ValueError(
                 f"distribution must be quantiles or {' or '.join(get_args(SigmaDistribution))}, got {distribution!r}"
@@ -69,7 +69,7 @@ class RandomBlur(Adversary):
             raise ValueError("sigma_min must be positive for the log-uniform distribution, got 0")
         self.sigma_max, self.sigma_min = sigma_max, sigma_min
         self.field, self.cell, self.distribution = field, cell, distribution
-        self.register_buffer("quantiles", quantiles, persistent=False)
+        self.register_buffer("quantiles", known, persistent=False)
 
     @classmethod
     def matched(
@@ -99,13 +99,15 @@ class RandomBlur(Adversary):
         groups = [sigma] if labels is None else [sigma[labels == 0], sigma[labels != 0]]
         if any(group.numel() == 0 for group in groups):
             raise ValueError("sigma must have values of every class that is to be matched")
-        rows = []
-        for group in groups:  # not torch.quantile, which refuses more than 16 million values
-            ordered = group.detach().flatten().float().sort().values
-            at = torch.linspace(0, len(ordered) - 1, levels, device=ordered.device).round().long()
-            rows.append(ordered[at])
-        quantiles = torch.stack(rows) if labels is not None else rows[0]
-        return cls(float(quantiles.max()), 0.0, kernel_size, field, cell, quantiles)
+        rows = torch.stack([quantiles(group, levels) for group in groups])
+        return cls(
+            sigma_max=float(rows.max()),
+            sigma_min=0.0,
+            kernel_size=kernel_size,
+            field=field,
+            cell=cell,
+            distribution=rows if labels is not None else rows[0],
+        )
 
     def perturb(self, images: Tensor, labels: Tensor, classifier: nn.Module) -> Attack:
         """Blurred images; the map is sigma in pixels, (B, 1, H, W)."""

@@ -45,6 +45,16 @@ def check_field(field: str, cell: int) -> None:
         raise ValueError(f"cell must be at least 1 pixel, got {cell}")
 
 
+def quantiles(values: Tensor, levels: int) -> Tensor:
+    """(levels,) values at evenly spaced shares of all, from the least to the largest, float32.
+
+    Not torch.quantile, which refuses more than 16 million values; and all of them, since every n-th pixel of an
+    upsampled map may lie at the same place of its grid.
+    """
+    ordered = values.detach().flatten().float().sort().values
+    return ordered[torch.linspace(0, len(ordered) - 1, levels, device=ordered.device).round().long()]
+
+
 def uniform_field(images: Tensor, field: Field, cell: int = 16) -> Tensor:
     """A random map (B, 1, H, W) whose every pixel is uniform on [0, 1], whatever the field.
 

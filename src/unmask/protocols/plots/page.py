@@ -17,6 +17,7 @@ from unmask.protocols.plots.outcomes import Comparison
 from unmask.protocols.plots.played import replayed, sigma_over_training
 from unmask.protocols.plots.style import VARIABLES, Look, Section, inline_svg, write_panel
 from unmask.protocols.protocol import SCOPES, Protocol
+from unmask.protocols.render import spread_text
 from unmask.protocols.summary import Measured
 from unmask.writing import write_text
 
@@ -120,16 +121,10 @@ def _methods(comparison: Comparison) -> str:
         cells.append(f"<td>{method.role}{best}</td>")
         if found is None:
             cells.append(f'<td colspan="{len(scopes) or 1}">no run is finished</td>')
-        cells += [f'<td class="number">{_auc((found or {}).get(scope))}</td>' for scope in scopes if found]
+        cells += [f'<td class="number">{spread_text((found or {}).get(scope))}</td>' for scope in scopes if found]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("method", "role", *scopes))
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _auc(spread: Mapping[str, Any] | None) -> str:
-    if spread is None:
-        return ""
-    return f"{spread['mean']:.1f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.1f}")
 
 
 def _key(look: Look) -> str:

@@ -109,7 +109,8 @@ def _pairs(faces: FaceTable, limit: int) -> dict[str, Rows]:
     from unmask.data.originals import Originals
 
     originals = Originals(faces)
-    pairs = [(real, fake) for fake in np.flatnonzero(faces.fake) if (real := originals.exactly_of(fake)) is not None]
+    found = [(originals.exactly_of(fake), fake) for fake in np.flatnonzero(faces.fake).tolist()]
+    pairs = [pair for pair in found if pair[0] is not None]
     reals, fakes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     return {"real": _evenly(reals, limit), "fake": _evenly(fakes, limit)}
 

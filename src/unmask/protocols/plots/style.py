@@ -142,12 +142,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_axes(height: float, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+def new_axes(height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure of the common width, ``height`` inches, and its axes side by side; for use inside :func:`styled`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 2) -> None:
