@@ -145,6 +145,40 @@ def test_an_output_that_cannot_be_written_is_named_before_the_work(
         assert error.startswith(f"unmask: {output}: ")
 
 
+def test_no_result_takes_the_place_of_evidence(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(Path("a.png"), portrait())
+    Path("nameless").write_bytes(Path("a.png").read_bytes())
+    before = Path("a.png").read_bytes()
+    for outputs in (
+        ["--json", "a.png"],
+        ["--report", "b.mp4"],
+        ["--json", "nameless"],
+        ["--json", "x", "--report", "x"],
+    ):
+        assert main(["detect", "a.png", "nameless", "--detector", str(untrained), *outputs]) == 2
+        assert capsys.readouterr().out == ""
+    assert Path("a.png").read_bytes() == Path("nameless").read_bytes() == before
+    assert not Path("x").exists()
+
+    # A name that begins as an option does is a name behind `--`.
+    Path("-a.png").write_bytes(before)
+    assert main(["detect", "--detector", str(untrained), "--", "-a.png", "a.png"]) == 0
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["./-a.png", "a.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
+    image = write_image(tmp_path / "a.png", portrait())
+    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(untrained)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "unmask: what was to be written or printed could not be: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", [["detect", "x.jpg", "--detector"], ["evaluate"]])
 def test_a_bad_detector_is_one_line_and_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]

@@ -7,6 +7,7 @@ itself cannot be done (wrong option, unusable detector, output that cannot be wr
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ _LIGHT = ("detect", "prepare", "serve", "table")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (bad options raise ``SystemExit``, as argparse does)."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_plain(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))
     except UnmaskError as error:
@@ -45,9 +46,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has left (`unmask detect ... | head`): keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe has left (`unmask detect ... | head`).
+        _print_no_more()
         return FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        _print_no_more()
+        complain(f"what was to be written or printed could not be: {error.strerror}")
+        return USAGE
+
+
+def _plain(arguments: Sequence[str]) -> list[str]:
+    """Without ``--``: what follows it are paths, which the parser's second pass would take for options."""
+    if "--" not in arguments:
+        return list(arguments)
+    end = list(arguments).index("--")
+    named = (f"./{each}" if each.startswith("-") else each for each in arguments[end + 1 :])
+    return [*arguments[:end], *named]
+
+
+def _print_no_more() -> None:
+    """Keep Python from trying again, and complaining, at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _extra(package: str, command: str) -> str | None:

@@ -87,6 +87,10 @@ def test_missing_values_are_filled_like_missing_columns(tmp_path: Path) -> None:
             lambda path: pq.write_table(pa.table({"image": [1], "label": ["real"]}), path),
             "holds int64, expected binary",
         ),
+        (
+            lambda path: pq.write_table(pa.table({"image": [b"x"], "label": ["real"], "frame": ["a"]}), path),
+            "column 'frame': expected int64",
+        ),
     ],
 )
 def test_unusable_files_are_one_line_errors(tmp_path: Path, make: object, reason: str) -> None:

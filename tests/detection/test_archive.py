@@ -95,7 +95,7 @@ def test_what_changed_and_what_failed_is_judged_again(archive: Path, tmp_path: P
     paths = [str(archive / "sub folder é/0.png"), str(archive / "broken.jpg")]
 
     def run(**options: object) -> int:
-        return detect_archive(paths, out, "default", **options)  # type: ignore[arg-type]
+        return detect_archive(paths, out, "default", **options).files  # type: ignore[arg-type]
 
     assert run() == 2
     assert run() == 0
@@ -122,10 +122,10 @@ def test_a_file_that_grew_while_it_was_judged_is_judged_again(archive: Path, tmp
             path.write_bytes(whole)  # the copy is complete a moment after it was read
             yield answer
 
-    assert detect_archive([str(path)], out, executor=copying) == 1
-    assert detect_archive([str(path)], out) == 1
+    assert detect_archive([str(path)], out, executor=copying).files == 1
+    assert detect_archive([str(path)], out).files == 1
     assert [row["error"] is None for row in _rows(out)] == [False, True]
-    assert detect_archive([str(path)], out) == 0
+    assert detect_archive([str(path)], out).files == 0
 
 
 def test_another_shard_may_write_while_this_one_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_ends_its_process_costs_itself(archive: Path, tmp_path: Path
     ) -> Iterator[tuple[str, object]]:
         return work(functools.partial(_crashing, paths[1]), items, workers, timeout)
 
-    assert detect_archive(paths, tmp_path / "out", "default", executor=executor) == 5
+    assert detect_archive(paths, tmp_path / "out", "default", executor=executor).files == 5
     errors = {str(row["path"]): row["error"] for row in _rows(tmp_path / "out")}
     assert errors.pop(paths[1]) == "ended the process that read it (exit code 9)"
     assert set(errors.values()) == {None}
@@ -186,10 +186,10 @@ def _crashing(path: str) -> Callable[[str], dict[str, object]]:
 
 def test_shards_share_the_files_out(archive: Path, tmp_path: Path) -> None:
     paths = [str(path) for path in sorted(archive.rglob("*.png"))]
-    counts = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)) for index in range(2)]
+    counts = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)).files for index in range(2)]
     assert sum(counts) == 5
     assert sorted(str(row["path"]) for row in _rows(tmp_path / "out")) == paths
-    again = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)) for index in range(2)]
+    again = [detect_archive(paths, tmp_path / "out", "default", shard=Shard(index, 2)).files for index in range(2)]
     assert again == [0, 0]
 
 
@@ -212,7 +212,7 @@ def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, tmp_path: 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = {str(row["path"]) for row in _rows(out)}
-    assert detect_archive(paths, out, "default") == len(paths) - len(before)
+    assert detect_archive(paths, out, "default").files == len(paths) - len(before)
     assert sorted(str(row["path"]) for row in _rows(out)) == paths
 
 
@@ -220,8 +220,27 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
     write_image(tmp_path / "a.png", portrait(160))
     (tmp_path / "a.png").replace(path)
-    assert detect_archive([path], tmp_path / "out", "default") == 1
-    assert detect_archive([path], tmp_path / "out", "default") == 0
+    assert detect_archive([path], tmp_path / "out", "default").files == 1
+    assert detect_archive([path], tmp_path / "out", "default").files == 0
+
+
+def test_the_exit_code_is_of_the_files_that_are_meant(
+    archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in ("sub folder é/0.png", "broken.jpg"):
+        (folder / Path(name).name).write_bytes((archive / name).read_bytes())
+    command = ["detect", str(folder), "--out", str(tmp_path / "out"), "--detector", str(untrained)]
+    assert main(command) == 1
+    assert "broken.jpg: " in capsys.readouterr().err
+    assert main(command) == 1
+    assert capsys.readouterr().err == (
+        "unmask: 1 files could not be judged earlier: see _summary.html, or add --retry\n"
+    )
+    assert main([*command, "--retry"]) == 1
+    (folder / "broken.jpg").unlink()
+    assert main(command) == 0
 
 
 def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from unmask.detection import FaceQuality, FaceScore, ScoredTrack, judge, rank_tracks
-from unmask.detection.verdict import untested
+from unmask.detection.verdict import settle, untested
 from unmask.detector import QualityLimits
 from unmask.detector.frames import pooled
 from unmask.faces import Box
@@ -71,3 +71,34 @@ def test_a_track_that_does_not_count_has_no_verdict() -> None:
         [judge(track([0.9]), 0.5, None, TESTED), judge(track([0.1] * 8), 0.5, None, TESTED)], "video", 8
     )
     assert [each.verdict for each in ranked] == ["real", None]
+
+
+def test_who_is_seen_briefly_makes_no_clip_fake_and_none_real() -> None:
+    whole, brief = judge(track([0.1] * 24), 0.5, None, TESTED), judge(track([0.9, 0.95]), 0.5, None, TESTED)
+    assert settle(rank_tracks([whole], "video", 32), 0.5) == ("real", ())
+    verdict, notes = settle(rank_tracks([brief, whole], "video", 32), 0.5)
+    assert verdict == "uncertain"
+    assert notes == (
+        "a face from 0.0 s to 0.5 s scores as fake (0.929), too briefly seen to count: judge that part alone",
+    )
+    # One glimpse is an accident, and a fake clip stays fake.
+    assert settle(rank_tracks([judge(track([0.9]), 0.5, None, TESTED), whole], "video", 32), 0.5)[0] == "real"
+    fake = judge(track([0.9] * 24), 0.5, None, TESTED)
+    verdict, notes = settle(rank_tracks([fake, *[brief] * 5], "video", 32), 0.5)
+    assert (verdict, len(notes), notes[-1]) == ("fake", 4, "so do 2 more")
+
+
+def test_faces_that_are_not_judged_are_named() -> None:
+    assert settle([], 0.5) == ("no face", ())
+    glimpses = [judge(track([0.1]), 0.5, None, TESTED) for _ in range(27)]
+    verdict, notes = settle(rank_tracks(glimpses, "video", 32), 0.5)
+    assert verdict == "no face"
+    assert notes == ("27 faces were found and none judged: too short: seen in 1 of 32 frames, 3 are needed",)
+
+
+def test_among_many_faces_chance_is_named() -> None:
+    crowd = [judge(track([score]), 0.5, None, TESTED) for score in (0.9, 0.1, 0.1, 0.1, 0.1)]
+    verdict, notes = settle(rank_tracks(crowd, "image", 1), 0.5)
+    assert verdict == "fake"
+    assert notes == ("the gravest of 5 faces decides, and among many a genuine one may score as fake",)
+    assert settle(rank_tracks(crowd[1:], "image", 1), 0.5) == ("real", ())

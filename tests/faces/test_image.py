@@ -114,6 +114,11 @@ def test_the_first_picture_of_several(tmp_path: Path, suffix: str) -> None:
     first, second = Image.fromarray(painted(0)), Image.new("RGB", (64, 48), "lime")
     first.save(path, save_all=True, append_images=[second], duration=100, lossless=True)
     np.testing.assert_allclose(_red(path), (255, 0, 0), atol=3)
+    # A film is named as one; pages are pages.
+    notes = read_media(path).notes
+    assert notes == () if suffix == "tiff" else "only the first picture was looked at" in notes[0]
+    first.save(path)
+    assert read_media(path).notes == ()
 
 
 def test_the_suffix_does_not_matter(tmp_path: Path) -> None:
@@ -130,8 +135,8 @@ def test_files_that_are_no_media(tmp_path: Path) -> None:
     (tmp_path / "odd.jpg").write_bytes(b"BM and then some text")
     assert _reason(tmp_path / "missing.jpg") == "no such file"
     assert _reason(tmp_path / "empty.jpg") == "the file is empty"
-    assert _reason(tmp_path / "text.jpg") == "is not an image or video"
-    assert _reason(tmp_path / "short.mp4") == "is not an image or video"
+    assert _reason(tmp_path / "text.jpg") == "is not an image or video of a kind that is read here"
+    assert _reason(tmp_path / "short.mp4") == "is not an image or video of a kind that is read here"
     assert "is not an image or video" in _reason(tmp_path / "noise.mp4")
     assert _reason(tmp_path / "odd.jpg").startswith("the image is")
     assert _reason(tmp_path) == "is a folder, not an image or video"

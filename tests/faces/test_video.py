@@ -50,6 +50,7 @@ def test_all_frames_where_there_are_fewer_than_asked_for(make_video: MakeVideo) 
         ("vp8.webm", "libvpx", "yuv420p"),
         ("clip.avi", "mpeg4", "yuv420p"),
         ("clip.ts", "libx264", "yuv420p"),
+        ("clip.mxf", "mpeg2video", "yuv420p"),
         ("ten-bit.mp4", "libx265", "yuv420p10le"),
     ],
 )
@@ -223,7 +224,7 @@ def test_the_suffix_does_not_matter(make_video: MakeVideo) -> None:
 def test_playlists_are_not_followed(make_video: MakeVideo, tmp_path: Path) -> None:
     playlist = tmp_path / "list.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXTINF:10,\n{make_video()}\n")
-    assert _reason(playlist) == "is not an image or video"
+    assert _reason(playlist) == "is not an image or video of a kind that is read here"
 
 
 def test_nothing_is_printed_about_damage(make_video: MakeVideo, capfd: pytest.CaptureFixture[str]) -> None:

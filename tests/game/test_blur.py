@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd import forward_ad
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from unmask.game.blur import PixelwiseGaussianBlur, pixelwise_gaussian_blur
@@ -156,6 +157,44 @@ def test_derivatives(kernel_size: int, size: tuple[int, int], implementation: st
 
     assert torch.autograd.gradcheck(blur, inputs)
     assert torch.autograd.gradgradcheck(blur, inputs)
+
+
+def test_derivatives_of_any_order_are_the_reference_s() -> None:
+    x, sigma = example(1, 2, 7, 8, dtype=torch.float64)
+
+    def norms(implementation: str, of_x: bool) -> list[float]:
+        image, spread = x.clone().requires_grad_(of_x), (sigma + 0.3).requires_grad_()
+        inputs = (image, spread) if of_x else (spread,)
+        value = pixelwise_gaussian_blur(image, spread, 3, implementation=implementation).square().sum()
+        found = []
+        for _ in range(4):
+            gradients = torch.autograd.grad(value, inputs, create_graph=True)
+            found += [gradient.norm().item() for gradient in gradients]
+            value = torch.stack([gradient.square().sum() for gradient in gradients]).sum()
+        return found
+
+    for of_x in (False, True):
+        assert norms("auto", of_x) == pytest.approx(norms("reference", of_x), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # torch's own, where it prepares tangents
+def test_transforms_of_torch_func_and_tangents_are_followed() -> None:
+    x, sigma = example(1, 2, 5, 4, dtype=torch.float64)
+    sigma += 0.3
+
+    def blur(spread: Tensor) -> Tensor:
+        return pixelwise_gaussian_blur(x, spread, 3)
+
+    step = 1e-6
+    expected = (blur(sigma + step) - blur(sigma - step)) / (2 * step)
+    _, tangent = torch.func.jvp(blur, (sigma,), (torch.ones_like(sigma),))
+    torch.testing.assert_close(tangent, expected, rtol=1e-6, atol=1e-8)
+    with forward_ad.dual_level():
+        dual = blur(forward_ad.make_dual(sigma, torch.ones_like(sigma)))
+        torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, tangent)
+    spread = sigma.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(blur(spread).sum(), spread)
+    torch.testing.assert_close(torch.func.grad(lambda each: blur(each).sum())(sigma), gradient)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -73,6 +73,8 @@ def test_process_norm_of_one_process_is_batch_norm() -> None:
 
 
 def test_unknown_backbone_and_classes_are_errors() -> None:
+    with pytest.raises(UnmaskError, match=r"vgg11: timm cannot build .*drop_path_rate"):
+        build_classifier("vgg11", drop_path=0.2)
     with pytest.raises(UnmaskError, match="no_such_net: timm cannot build"):
         build_classifier("no_such_net")
     for classes in (("real",), ("fake", "real"), ("real", "a", "a")):

@@ -42,6 +42,9 @@ def test_methods_differ_in_nothing_but_their_own_overrides(small: Path) -> None:
     [
         ('role = "plain"', 'role = "game"', "exactly one method has the role 'plain'"),
         ('matched = "game"', 'matched = "gone"', "refers to 'gone'"),
+        ('matched = "game"', 'matched = "matched"', "which is itself matched"),
+        ("train/{manipulation}.parquet", "train/{manipulaton}.parquet", "only {manipulation} stand"),
+        ("{quality}", "{quality", "tables '"),
         ('best = "game"', 'best = "plain"', "must name a method that names its control"),
         ('name = "matched"', 'name = "game"', "named twice"),
         ("seeds = [0, 1]", "seeds = []", "must each name something"),

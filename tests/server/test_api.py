@@ -127,6 +127,7 @@ def test_metrics_count(server: Serving, photo: Path) -> None:
 
 def test_about_and_health(server: Serving) -> None:
     assert server.client.get("/healthz").json() == {"status": "ok"}
+    assert [server.client.head(path).status_code for path in ("/healthz", "/")] == [200, 200]
     about = server.client.get("/about").json()
     assert (about["limits"]["max_bytes"], about["limits"]["keep"], about["needs_token"]) == (3_000_000, 900, False)
     assert (about["detector"]["name"], about["detector"]["version"]) == ("untrained", "7")

@@ -61,11 +61,11 @@ def _hostile(name: str, folder: Path, clip: Path) -> Path:
     [
         ("png", "more than the 100 megapixels allowed"),
         ("truncated.mp4", "the video is damaged or cut off"),
-        ("notes.txt", "is not an image or video"),
+        ("notes.txt", "is not an image or video of a kind that is read here"),
         ("memory.png", "memory"),
         ("long.mp4", "lasts 4 s, more than the 3 s allowed"),
-        ("list.mp4", "is not an image or video"),
-        ("link.mp4", "is not an image or video"),
+        ("list.mp4", "is not an image or video of a kind that is read here"),
+        ("link.mp4", "is not an image or video of a kind that is read here"),
     ],
 )
 def test_a_hostile_file_costs_itself(
@@ -133,6 +133,14 @@ def test_a_slow_upload_is_given_up(server: Serving) -> None:
         answer = connection.recv(10_000)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert server.uploads == []
+
+
+def test_who_connects_and_is_silent_is_shown_out(server: Serving) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(said)
+            assert connection.recv(10_000) == b""
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server: Serving) -> None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from tests.forge import faces
@@ -94,7 +96,7 @@ def test_every_kind_of_player_trains(folder: Path, adversary: str) -> None:
     assert (folder / "run" / "detector" / "card.json").is_file()
 
 
-def test_a_restoring_adversary_trains_on_aligned_pairs(folder: Path) -> None:
+def test_a_restoring_adversary_trains_on_aligned_pairs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = ["adversary.name=restore-gradient", "adversary.options={cells=4}", "run.steps=2"]
     with pytest.raises(UnmaskError, match=r"'restore-gradient': lays each fake over its original: data\.pairing = "):
         train(read_recipe(folder / "recipe.toml", [*overrides, "data.pairing=paired"]), folder / "run")
@@ -103,6 +105,19 @@ def test_a_restoring_adversary_trains_on_aligned_pairs(folder: Path) -> None:
     (line,) = log_lines(folder / "aligned", "train")
     assert 0.1 < line["restored"] < 0.9
     assert set(line["sigma"]) == {"real", "fake"}
+
+    # Fakes without their originals are not laid over others.
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    fakes = [row for row in rows if row["label"] == "fake"]
+    gone = {row["source"] for row in fakes[:5]}
+    kept = [row for row in rows if row["label"] == "fake" or row["source"] not in gone]
+    pq.write_table(pa.Table.from_pylist(kept), folder / "train.parquet")
+    capsys.readouterr()
+    train(read_recipe(folder / "recipe.toml", overrides), folder / "some")
+    assert f"{sum(row['source'] in gone for row in fakes)} fakes left out" in " ".join(capsys.readouterr().err.split())
+    pq.write_table(pa.Table.from_pylist([row | {"source": row["video"]} for row in rows]), folder / "train.parquet")
+    with pytest.raises(UnmaskError, match=r"train\.parquet: has the original of none of its fakes"):
+        train(read_recipe(folder / "recipe.toml", overrides), folder / "none")
 
 
 def test_reals_alone_are_trained_on_with_fakes_made_of_them(folder: Path) -> None:
@@ -253,6 +268,10 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt("data.batch_size=6", "game.adversarial=split")
     with pytest.raises(UnmaskError, match=r"data\.batch_size: 8 .* over game\.micro_batches = 3"):
         attempt("game.micro_batches=3")
+    with pytest.raises(UnmaskError, match=r"data\.size: vit_tiny_patch16_224 does not take 32 px"):
+        attempt("model.backbone=vit_tiny_patch16_224")
+    with pytest.raises(UnmaskError, match=r"'worst-of': draws must be a whole number"):
+        attempt("adversary.name=worst-of", "adversary.options={draws=2.5}")
     with pytest.raises(UnmaskError, match=r"run\.device: cannot use 'abacus'"):
         attempt("run.device=abacus")
     with pytest.raises(UnmaskError, match="name the face tables"):

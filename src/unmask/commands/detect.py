@@ -6,11 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.commands import detect_archive
 from unmask.commands.inputs import inputs
 from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable, refuse
+from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
     from unmask.detection import Detection
@@ -52,11 +54,7 @@ def run(options: argparse.Namespace) -> int:
         return detect_archive.run(options)
     refuse(options, ("shard", "retry", "workers", "timeout", "ray"), "needs --out")
 
-    from unmask.writing import check_writable
-
-    for output in (options.json, options.report):
-        if output is not None:
-            check_writable(output)
+    _check_outputs(options)
 
     from unmask.detection import load_detector
 
@@ -79,6 +77,31 @@ def run(options: argparse.Namespace) -> int:
         # Also when interrupted, or when nobody reads the printed lines any more: what is done is written.
         _write(options, done, detector.card)
     return code
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Results can be written, and over nothing that is evidence.
+
+    Raises:
+        UnmaskError: one cannot, both have one name, or one is the name of an input or of a picture or film.
+    """
+    from unmask.faces.media import is_media
+    from unmask.writing import check_writable
+
+    outputs = [Path(each) for each in (options.json, options.report) if each is not None]
+    for output in outputs:
+        check_writable(output)
+        if is_media(output) or (output.is_file() and any(_same(output, path) for path in options.paths)):
+            raise UnmaskError(output, "is an input, or named as an image or video is: no result is written over it")
+    if len(outputs) == 2 and (outputs[0] == outputs[1] or _same(*outputs)):
+        raise UnmaskError(outputs[0], "is to be the page and the JSON file")
+
+
+def _same(one: Path, other: str | Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -> None:

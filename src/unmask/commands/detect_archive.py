@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
     with progress() as show:
         # Where somebody watches, the files are counted first: names only, which is quick beside judging them.
-        total = None if show is None else sum(reason is None for _, reason in inputs(options.paths))
+        total = None if show is None else sum(reason is None for _, reason in inputs(options.paths, quiet=True))
 
         def tell(looked_at: int, total: int | None, row: dict[str, Any]) -> None:
             if row["error"] is not None:
@@ -79,5 +79,7 @@ def run(options: argparse.Namespace) -> int:
     write_text(out / "_summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(out / "_summary.html", render_summary(summary, options.out))
     tally = ", ".join(f"{count:,} {verdict}" for verdict, count in summary["verdicts"].items())
-    print(f"{judged:,} files judged now, {summary['files']:,} in {printable(options.out)}: {tally or 'none'}")
-    return FAILED if failed or summary["errors"] else 0
+    if judged.failed_before:
+        complain(f"{judged.failed_before:,} files could not be judged earlier: see _summary.html, or add --retry")
+    print(f"{judged.files:,} files judged now, {summary['files']:,} in {printable(options.out)}: {tally or 'none'}")
+    return FAILED if failed or judged.failed or judged.failed_before else 0

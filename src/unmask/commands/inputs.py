@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator
 from unmask.errors import UnmaskError
 
 
-def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Every input once, in order: (path, None), or (path, why it cannot be used). Listed as they are asked for."""
+def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Every input once, in order: (path, None), or (path, why it cannot be used). Listed as they are asked for.
+
+    What is passed over for its suffix is counted on stderr, unless ``quiet``.
+    """
     from unmask.commands.terminal import complain
     from unmask.faces import find_media
 
@@ -35,7 +38,7 @@ def inputs(paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         if empty and not problems:
             problems.append((path, "no image or video in this folder"))
         yield from problems
-        if others and not empty:
+        if others and not empty and not quiet:
             kinds = ", ".join(suffix or "none" for suffix, _ in others.most_common(3))
             complain(f"{path}: left out, for want of an image's or video's suffix: {others.total()} ({kinds})")
 

@@ -57,11 +57,13 @@ class Batches:
             it was made from (a random real where the table lacks it); ``aligned`` also augments the two alike, so that
             a forgery and its original differ in nothing but the forgery.
         cache_mb: MiB of decoded crops that are kept.
+        originals: leave out the fakes that were made from no real of the table.
         forging: makes fakes of reals, in the place of a share of the table's fakes, each beside the real it is made
             of; a real row in a fake's place is one of them. If it makes all of them, the table's fakes are not shown.
 
     Raises:
-        UnmaskError: the table has one class only, or a manipulation (or what is made) is not among the classes.
+        UnmaskError: the table has one class only, a manipulation (or what is made) is not among the classes, or no fake
+            is left.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         cache_mb: int = 0,
+        originals: bool = False,
         forging: Forging | None = None,
     ) -> None:
         if batch_size % (2 * world):
@@ -94,6 +97,8 @@ class Batches:
         self._originals = Originals(table)
         keys = table.video_key()
         self._orders: list[Order] = []
+        #: Fakes that are not shown, for want of their originals.
+        self.left_out = 0
         for fake in (False, True):
             rows = np.flatnonzero(table.fake == fake)
             if forging is not None and forging.share == 1:
@@ -102,6 +107,11 @@ class Batches:
                 rows = np.flatnonzero(forging.usable)
             if not len(rows):
                 raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
+            if fake and originals:
+                paired = [row for row in rows.tolist() if self._originals.of(row) is not None]
+                if not paired:
+                    raise UnmaskError(table.where(0).rsplit(":", 1)[0], "has the original of none of its fakes")
+                self.left_out, rows = len(rows) - len(paired), np.array(paired, np.int64)
             partner = self._originals.of if fake and pairing != "balanced" else None
             self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
         self._decoded: dict[int, np.ndarray] = {}

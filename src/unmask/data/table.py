@@ -226,11 +226,17 @@ def _read_file(footer: Footer, split: str | None, with_images: bool) -> tuple[pa
 
     rows = table.num_rows
 
+    def cast(name: str, kind: pa.DataType) -> pa.ChunkedArray:
+        try:
+            return table.column(name).cast(kind)
+        except pa.ArrowInvalid as error:
+            raise UnmaskError(path, f"column {name!r}: expected {kind} ({error})") from error
+
     def column(name: str, default: pa.Array | pa.ChunkedArray | str | int) -> pa.Array | pa.ChunkedArray:
         """The column as text (``frame`` as numbers), with the default where it or a value of it is missing."""
         kind = SCHEMA.field(name).type
         filled = pa.repeat(pa.scalar(default, kind), rows) if isinstance(default, str | int) else default
-        return pc.coalesce(table.column(name).cast(kind), filled) if name in table.column_names else filled
+        return pc.coalesce(cast(name, kind), filled) if name in table.column_names else filled
 
     label = table.column("label").cast(pa.string())
     numbered = "video" not in table.column_names or table.column("video").null_count
@@ -251,7 +257,7 @@ def _read_file(footer: Footer, split: str | None, with_images: bool) -> tuple[pa
     for field in fields:
         if field.name not in columns:
             there = field.name in table.column_names
-            columns[field.name] = table.column(field.name).cast(field.type) if there else pa.nulls(rows, field.type)
+            columns[field.name] = cast(field.name, field.type) if there else pa.nulls(rows, field.type)
     table = pa.table(columns)
     kept = np.arange(rows)
     if split is not None:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,16 @@ PART_FILES, PART_SECONDS = 512, 60.0
 Executor = Callable[..., Iterator[tuple[str, Any]]]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a run did: files judged now, how many of them could not be, and how many of its files could not be before
+    and were left as they are."""
+
+    files: int
+    failed: int
+    failed_before: int
+
+
 def detect_archive(
     paths: Iterable[str],
     out: str | Path,
@@ -65,7 +76,7 @@ def detect_archive(
     total: int | None = None,
     progress: Callable[[int, int | None, dict[str, Any]], None] | None = None,
     executor: Executor = work,
-) -> int:
+) -> Judged:
     """Judge every file that is not judged yet.
 
     Args:
@@ -83,7 +94,7 @@ def detect_archive(
         executor: does the work, as :func:`unmask.workers.work` does.
 
     Returns:
-        How many files were judged now. Files that could not be judged are rows with an ``error``.
+        How many files were judged. Those that could not be judged are rows with an ``error``.
 
     Raises:
         UnmaskError: the folder cannot be written, holds the results of another detector or other options, another run
@@ -91,7 +102,7 @@ def detect_archive(
     """
     folder, shard = Path(out), shard or Shard()
     made = {**_decided_by(detector), "frames": frames}
-    looked_at = count = 0
+    looked_at = count = failed = failed_before = 0
     with Parts(folder, SCHEMA, shard, items=PART_FILES, seconds=PART_SECONDS) as parts:
         check_recipe(folder, made)
         done = _Done(folder, retry)
@@ -99,10 +110,15 @@ def detect_archive(
         begun: dict[str, str] = {}
 
         def todo() -> Iterator[str]:
-            nonlocal looked_at
+            nonlocal looked_at, failed_before
             for path in paths:
                 looked_at += 1
-                if path not in begun and shard.holds(path) and (key := key_of(path)) not in done:
+                if path in begun or not shard.holds(path):
+                    continue
+                key = key_of(path)
+                if key in done:
+                    failed_before += done.failed(key)
+                else:
                     begun[path] = key
                     yield path
 
@@ -111,12 +127,12 @@ def detect_archive(
             for path, answer in executor(make, todo(), workers, timeout):
                 row = _row(path, str(answer)) if isinstance(answer, WorkerDied) else answer
                 parts.add(begun.pop(path), [row], 0 if row["error"] is None else 1)
-                count += 1
+                count, failed = count + 1, failed + (row["error"] is not None)
                 if progress is not None:
                     progress(looked_at, total, row)
         except WorkerDied as error:
             raise UnmaskError(f"detector {detector!r}", str(error)) from error
-    return count
+    return Judged(count, failed, failed_before)
 
 
 def _decided_by(detector: str) -> dict[str, Any]:
@@ -155,10 +171,18 @@ class _Done:
 
     def __init__(self, folder: Path, retry: bool) -> None:
         parts: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+        self._failed: set[int] = set()
         for _, notes in iterate_notes(folder):
-            keys = [int(key, 16) for key, failed in notes.items() if not (failed and retry)]
-            parts.append(np.array(keys, np.uint64))
-        self._keys = np.unique(np.concatenate(parts))
+            failed = {int(key, 16) for key, note in notes.items() if note}
+            parts.append(np.array([number for key in notes if (number := int(key, 16)) not in failed], np.uint64))
+            self._failed |= failed
+        if retry:
+            self._failed.clear()
+        self._keys = np.unique(np.concatenate([*parts, np.array(sorted(self._failed), np.uint64)]))
+
+    def failed(self, key: str) -> bool:
+        """Whether it was not judged for an error."""
+        return int(key, 16) in self._failed
 
     def __contains__(self, key: str) -> bool:
         number = np.uint64(int(key, 16))

@@ -148,23 +148,23 @@ class Detector:
             tell(_READ + (_FOUND - _READ) * len(found) / len(images))
         tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
         scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
-        counted = [track for track in scored if track.counted]
+        settled, notes = verdict.settle(scored, self.card.threshold)
         detection = replace(
             self._blank(called),
-            verdict=counted[0].verdict if counted else "no face",
-            score=counted[0].score if counted else None,
+            verdict=settled,
+            score=scored[0].score if scored and scored[0].counted else None,
             kind=opened.kind,
             width=opened.width,
             height=opened.height,
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=_warnings(counted),
+            warnings=(*notes, *opened.notes),
             provenance=read_provenance(media),
         )
         if pictures:
-            shown, notes = evidence.collect(opened, scored, self.scorer, self.adversary)
-            detection = replace(detection, evidence=shown, notes=notes, still=evidence.still(opened, scored))
+            shown, remarks = evidence.collect(opened, scored, self.scorer, self.adversary)
+            detection = replace(detection, evidence=shown, notes=remarks, still=evidence.still(opened, scored))
         tell(1.0)
         return detection
 
@@ -243,13 +243,4 @@ def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:
         float(np.median([each.side for each in qualities])),
         float(np.median([each.sharpness for each in qualities])),
         float(np.median(blocks)) if blocks else None,
-    )
-
-
-def _warnings(counted: Sequence[ScoredTrack]) -> tuple[str, ...]:
-    """What is to be kept in mind of all who count, with the number of the face where there are several."""
-    return tuple(
-        f"face {number}: {text}" if len(counted) > 1 else text
-        for number, track in enumerate(counted, 1)
-        for text in track.warnings
     )

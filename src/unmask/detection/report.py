@@ -133,6 +133,8 @@ def _sentence(detection: Detection) -> str:
         band = detection.uncertain
         if band is not None and band[0] <= detection.score <= band[1]:
             return f"{whose} scores {score}. Between {band[0]:.3f} and {band[1]:.3f} this detector does not decide."
+        if next(track.verdict for track in detection.tracks if track.counted) == "real":
+            return f"{whose} scores {score}, but one that is seen too briefly to count scores as fake."
         return f"{whose} scores {score}, but its picture is poorer than nearly all that this detector was tested on."
     side = "at or above" if detection.verdict == "fake" else "below"
     return f"{whose} scores {score}, {side} the threshold of {threshold}."

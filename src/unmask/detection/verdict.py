@@ -8,7 +8,8 @@ and such a find must not decide. A track counts if
 - it is not too short beside the longest track that is large enough: :func:`unmask.faces.tracks.least_faces`.
 
 In an image every face is a track of its own and only the size counts. If no track counts, the answer is
-``no face``; the tracks are listed all the same, each with the reason why it was left out.
+``no face``; the tracks are listed all the same, each with the reason why it was left out. A face that is seen too
+briefly to count does not make a clip fake, but where it scores as fake nobody should call the clip real either.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 #: Smallest face that may decide, in pixels of the longer side of its box.
 MIN_SIDE = 40.0
+#: From so many faces on, the gravest verdict among them is worth a word.
+_MANY = 5
+#: Faces seen too briefly that are named one by one.
+_SHOWN = 3
 #: Fewest frames in a row, and least share of a track, that are worth a word when they score fake by themselves.
 _RUN, _RUN_SHARE = 3, 0.1
 
@@ -96,7 +101,7 @@ def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], 
         The same tracks: those that count, fake before uncertain before real and then by falling score; behind them
         the others, each with its reason and without a verdict.
     """
-    sides = [float(np.median([max(face.box.width, face.box.height) for face in track.faces])) for track in tracks]
+    sides = [_side(track) for track in tracks]
     longest = max((len(track.faces) for track, side in zip(tracks, sides, strict=True) if side >= MIN_SIDE), default=0)
     needed = least_faces(frames, longest)
     result = []
@@ -109,3 +114,38 @@ def rank_tracks(tracks: Sequence[ScoredTrack], kind: Literal["image", "video"], 
         verdict = track.verdict if reason is None else None
         result.append(replace(track, counted=reason is None, reason=reason, verdict=verdict))
     return sorted(result, key=lambda track: (not track.counted, _GRAVITY.get(track.verdict or "fake", 3), -track.score))
+
+
+def settle(ranked: Sequence[ScoredTrack], threshold: float) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict of an image or clip, and what is to be kept in mind of it, in plain words.
+
+    Args:
+        ranked: its tracks, as :func:`rank_tracks` gives them.
+        threshold: the score that a fake has at least.
+    """
+    counted = [track for track in ranked if track.counted]
+    notes = [
+        f"face {number}: {text}" if len(counted) > 1 else text
+        for number, track in enumerate(counted, 1)
+        for text in track.warnings
+    ]
+    if ranked and not counted:
+        faces = "1 face was found and not" if len(ranked) == 1 else f"{len(ranked)} faces were found and none"
+        notes.append(f"{faces} judged: {ranked[0].reason}")
+    verdict: Verdict = (counted[0].verdict if counted else None) or "no face"
+    if len(counted) >= _MANY and verdict != "real":
+        notes.append(f"the gravest of {len(counted)} faces decides, and among many a genuine one may score as fake")
+    large = [track for track in ranked if not track.counted and _side(track) >= MIN_SIDE]
+    brief = [track for track in large if len(track.faces) > 1 and track.score >= threshold]
+    for track in brief[:_SHOWN]:
+        first, last = track.faces[0].time, track.faces[-1].time
+        when = f"a face from {first:.1f} s to {last:.1f} s"
+        notes.append(f"{when} scores as fake ({track.score:.3f}), too briefly seen to count: judge that part alone")
+    if len(brief) > _SHOWN:
+        notes.append(f"so do {len(brief) - _SHOWN} more")
+    return "uncertain" if brief and verdict == "real" else verdict, tuple(notes)
+
+
+def _side(track: ScoredTrack) -> float:
+    """Longer side of the boxes, pixels, median over the track."""
+    return float(np.median([max(face.box.width, face.box.height) for face in track.faces]))

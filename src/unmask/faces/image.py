@@ -49,6 +49,19 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
             Image.MAX_IMAGE_PIXELS = bound
 
 
+def is_animated(path: Path) -> bool:
+    """Whether an image that can be read is a moving one: a GIF, WebP or PNG of more than one picture."""
+    from PIL import Image
+
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as opened:
+                return opened.format in ("GIF", "WEBP", "PNG") and bool(getattr(opened, "is_animated", False))
+        except Exception:  # a damaged second picture is as good as none
+            return False
+
+
 def picture_to_rgb(picture: Image) -> np.ndarray:
     """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), RGB, upright by its EXIF tag, on white."""
     from PIL import ImageOps

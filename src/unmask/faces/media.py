@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
-    | {".flv", ".ogv", ".wmv", ".asf"}
+    | {".flv", ".ogv", ".wmv", ".asf", ".mxf", ".vob"}
 )
 
 #: Pictures above this many pixels are refused before they are decoded.
@@ -56,6 +56,7 @@ class Media:
         width, height: pixels of the upright frames.
         duration: seconds, from the time stamps that are there, not from the header; None for an image.
         frames: at least one, in order of time.
+        notes: what is in the file and was not looked at, in plain words.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Media:
     height: int
     duration: float | None
     frames: list[Frame]
+    notes: tuple[str, ...] = ()
 
 
 class MediaStream:
@@ -127,6 +129,13 @@ class MediaStream:
         return [0] if self._video is None else self._video.places
 
     @property
+    def animated(self) -> bool:
+        """Whether it is an image that moves: a GIF, WebP or PNG of more than one picture."""
+        from unmask.faces.image import is_animated
+
+        return self._video is None and is_animated(self._file)
+
+    @property
     def complete(self) -> bool:
         """Whether all wanted frames came out. If not, the video is damaged: iterating again gives other frames, as
         many as wanted, spread over those that decode."""
@@ -154,7 +163,8 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    return Media(str(path), stream.kind, width, height, stream.duration, taken)
+    notes = ("it is animated, and only the first picture was looked at: save it as a video",) if stream.animated else ()
+    return Media(str(path), stream.kind, width, height, stream.duration, taken, notes)
 
 
 def _held(stream: MediaStream) -> list[Frame]:

@@ -18,7 +18,7 @@ from unmask.faces.choice import spread, worthwhile_seeks
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
 # formats are there to say what is wrong with them.
-_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,ivf,h264,hevc,mp3,aac,wav,flac"
+_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,mxf,flv,ogg,asf,ivf,h264,hevc,mp3,aac,wav,flac"
 
 Picture = tuple[int, float, np.ndarray]
 
@@ -185,7 +185,9 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
             file.seek(0)
             head = file.read(12)
             known = head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"\x1aE\xdf\xa3", b"RIFF")
-            reason = "the video is damaged or cut off" if known else "is not an image or video"
+            reason = (
+                "the video is damaged or cut off" if known else "is not an image or video of a kind that is read here"
+            )
             raise UnmaskError(path, reason) from error
         with container:
             streams = [

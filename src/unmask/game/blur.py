@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from unmask.game import blur_reference
 
@@ -31,12 +32,13 @@ def pixelwise_gaussian_blur(
     edge, as often as a small image needs. At sigma = 0 the output is x and the gradient towards sigma 0; as sigma
     grows the output goes to the mean over the window.
 
-    Differentiable in x and sigma; a second derivative is computed by the reference. Works under
-    ``torch.compile``. Computes in the precision of x, at least float32. On the CPU, fused kernels run on
-    ``torch.get_num_threads()`` threads, on any strides without a copy; where only sigma wants a gradient they keep
-    the derivative, one image, for the backward pass, else nothing but the inputs. The first call compiles them
-    (seconds, then cached on disk). On a GPU, fused Triton kernels where Triton is installed and the window's radius
-    is below height and width; the first call of a size tunes them. Elsewhere, plain torch.
+    Differentiable in x and sigma, as often as wanted: second and higher derivatives, the transforms of ``torch.func``
+    and forward-mode derivatives are computed by the reference. Works under ``torch.compile``. Computes in the precision
+    of x, at least float32. On the CPU, fused kernels run on ``torch.get_num_threads()`` threads, on any strides
+    without a copy; where only sigma wants a gradient they keep the derivative, one image, for the backward pass, else
+    nothing but the inputs. The first call compiles them (seconds, then cached on disk). On a GPU, fused Triton kernels
+    where Triton is installed and the window's radius is below height and width; the first call of a size tunes them.
+    Elsewhere, plain torch.
 
     Args:
         x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
@@ -54,13 +56,25 @@ def pixelwise_gaussian_blur(
         ValueError: shapes, devices or kernel_size do not fit, or a sigma is negative.
     """
     check(x, sigma, kernel_size, implementation)
-    if implementation == "auto" and x.device.type == "cpu":
+    if implementation == "reference" or needs_reference(x, sigma):
+        return blur_reference.blur(x, sigma, kernel_size)
+    if x.device.type == "cpu":
         if keeps_slope(x, sigma):
             return fused_with_slope(x, sigma, kernel_size)[0]
         return fused(x, sigma, kernel_size)
-    if implementation == "auto" and x.device.type == "cuda" and HAS_TRITON and kernel_size // 2 < min(x.shape[2:]):
+    if x.device.type == "cuda" and HAS_TRITON and kernel_size // 2 < min(x.shape[2:]):
         return fused(x, sigma, kernel_size)
     return blur_reference.blur(x, sigma, kernel_size)
+
+
+def needs_reference(*tensors: Tensor) -> bool:
+    """Whether a transform of torch.func is at work, or a tensor carries a tangent: operators of torch's library follow
+    neither, and would give a tangent of zero without a word."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or any(
+        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors
+    )
 
 
 class PixelwiseGaussianBlur(nn.Module):
@@ -233,11 +247,18 @@ def second_derivative(towards: int) -> Callable[..., tuple[Tensor, Tensor, Tenso
     """Derivatives of the gradient towards x (0) or sigma (1), taken from the reference."""
 
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        further = torch.is_grad_enabled()  # a third derivative may follow
         with torch.enable_grad():
-            grad, x, sigma = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
+            # Views, so that what follows is not what led here; where nothing follows, cut off from it.
+            grad, x, sigma = (
+                tensor.view_as(tensor) if further and tensor.requires_grad else tensor.detach().requires_grad_()
+                for tensor in ctx.saved_tensors
+            )
             out = blur_reference.blur(x, sigma, ctx.kernel_size)
             (first,) = torch.autograd.grad(out, (x, sigma)[towards], grad, create_graph=True)
-        to_grad, to_x, to_sigma = torch.autograd.grad(first, (grad, x, sigma), cotangent, materialize_grads=True)
+            to_grad, to_x, to_sigma = torch.autograd.grad(
+                first, (grad, x, sigma), cotangent, create_graph=further, materialize_grads=True
+            )
         return to_grad, to_x, to_sigma, None
 
     return backward

@@ -124,7 +124,7 @@ def build_classifier(
     options: dict[str, Any] = {"drop_rate": dropout} | ({"drop_path_rate": drop_path} if drop_path else {})
     try:
         network = timm.create_model(backbone, pretrained=False, num_classes=len(classes), **options)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # the latter where it takes no dropout, or no stochastic depth
         raise UnmaskError(backbone, f"timm cannot build this backbone ({error})") from error
     load_pretrained(network, backbone, pretrained)
     head = network.get_classifier()  # type: ignore[operator]

@@ -96,7 +96,8 @@ class Game:
     """Two players and their optimisers.
 
     Args:
-        classifier: player one.
+        classifier: player one: any module from images to logits (B, classes). Only one that
+            :func:`~unmask.game.classifier.build_classifier` gave can have auxiliary norms.
         adversary: player two, or None for plain training.
         optimiser: the classifier's.
         adversary_optimiser: needed by an adversary that learns.
@@ -108,7 +109,7 @@ class Game:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: nn.Module,
         adversary: Adversary | None,
         optimiser: torch.optim.Optimizer,
         adversary_optimiser: torch.optim.Optimizer | None = None,
@@ -205,7 +206,7 @@ class Game:
         with torch.set_grad_enabled(simultaneous):
             attack = self._attack(*target)
         images = reverse(attack.images, weight) if simultaneous else attack.images
-        if self.classifier.has_auxiliary_norm:
+        if isinstance(self.classifier, Classifier) and self.classifier.has_auxiliary_norm:
             # Each half has its own statistics, so each needs its own pass.
             logits_clean = self.classifier(clean[0])
             with self.classifier.auxiliary_norm():

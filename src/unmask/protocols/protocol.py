@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
 from unmask.errors import UnmaskError
@@ -75,6 +76,8 @@ class Training:
     def __post_init__(self) -> None:
         if not self.manipulations or not self.tables or not self.validation:
             raise ValueError("training: manipulations, tables and validation must each name something")
+        for pattern in (*self.tables, *self.validation):
+            _check_pattern(pattern, {"manipulation"})
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class TestSet:
     def __post_init__(self) -> None:
         if not self.manipulations or not self.qualities:
             raise ValueError(f"tests of {self.dataset!r}: manipulations and qualities must each name something")
+        _check_pattern(self.tables, {"manipulation", "quality"})
         if self.every < 1:
             raise ValueError(f"tests of {self.dataset!r}: every is at least 1, got {self.every}")
 
@@ -178,6 +182,9 @@ class Protocol:
             for other in filter(None, (method.matched, method.control)):
                 if other not in names:
                     raise ValueError(f"method {method.name!r} refers to {other!r}, which is not there")
+            if method.matched and self.method(method.matched).matched:
+                # Its sigma would be known only after its own; the log that is matched to must be a game's.
+                raise ValueError(f"method {method.name!r} is matched to {method.matched!r}, which is itself matched")
         if self.best and (self.best not in names or not self.method(self.best).control):
             raise ValueError(f"best = {self.best!r} must name a method that names its control")
 
@@ -249,6 +256,17 @@ class Protocol:
             *extra,
         ]
         return read_recipe(Path(self.folder) / self.recipe, overrides)
+
+
+def _check_pattern(pattern: str, names: set[str]) -> None:
+    """Refuse a name of tables with anything but these names in braces."""
+    try:
+        found = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"tables {pattern!r}: {error}") from error
+    if found - names:
+        known = " and ".join(f"{{{name}}}" for name in sorted(names))
+        raise ValueError(f"tables {pattern!r}: only {known} stand for something")
 
 
 def read_protocol(path: str | Path, *, quick: bool = False) -> Protocol:

@@ -112,6 +112,7 @@ def _page() -> APIRouter:
     index = (folder / "index.html").read_text(encoding="utf-8")
     content = {name: (folder / name).read_bytes() for name in _FILES}
 
+    @router.head("/")
     @router.get("/")
     async def page() -> HTMLResponse:
         return HTMLResponse(index)
@@ -128,6 +129,7 @@ def _page() -> APIRouter:
 def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
     router = APIRouter()
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", tags=["service"], responses={503: {"model": models.Health}})
     async def healthz(response: Response) -> models.Health:
         """Whether uploads are taken. Needs no token."""

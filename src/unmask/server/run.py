@@ -9,13 +9,49 @@ import socket
 import sys
 from types import FrameType
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from unmask.server.app import create_app
 from unmask.server.settings import Settings
 
 #: Connections at a time; more are turned away at once (503).
 _CONNECTIONS = 256
+
+
+class _Impatient(H11Protocol):
+    """Closes a connection that says nothing, or not the whole head of a request, for so many seconds.
+
+    Else whoever opens connections and is silent keeps all others out: uvicorn limits their number, not their time.
+    """
+
+    patience: float
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Time runs from the first moment without a head; between two requests uvicorn has a limit of its own."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.patience, self.transport.close)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Server(uvicorn.Server):
@@ -47,8 +83,13 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     jobs = app.state.jobs
     # Started here and not by the lifespan, whose failures end in a traceback.
     await jobs.start()
+
+    class Impatient(_Impatient):
+        patience = settings.idle
+
     config = uvicorn.Config(
         app,
+        http=Impatient,
         access_log=False,
         log_config=None,
         log_level=logging.ERROR,

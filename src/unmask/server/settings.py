@@ -33,7 +33,7 @@ class Settings:
         timeout: seconds a job may take, of the clock and of the processor.
         memory: bytes a job may take beyond the loaded detector.
         patience: seconds ``POST /detect`` waits for the verdict before it answers with a job.
-        idle: seconds an upload may pause.
+        idle: seconds that an upload may pause, and a connection be silent.
         keep: seconds a result is kept.
         keep_at_most: results; the oldest go first.
         grace: seconds that running jobs get when the server stops; then they start over with the next start.

@@ -43,6 +43,7 @@ class Players:
             process_norm=model.process_norm,
             checkpointing=model.checkpointing,
         )
+        _check_size(classifier, recipe.data.size, model.backbone)
         self.classifier = classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary = build_adversary(recipe.adversary.name, recipe.adversary.options)
         if self.adversary is not None and self.adversary.needs_originals and recipe.data.pairing != "aligned":
@@ -136,6 +137,15 @@ def _check_parts(recipe: Recipe, world: int) -> None:
         parts += [f"game.micro_batches = {game.micro_batches}"] if game.micro_batches > 1 else []
         reason = f"{rows} does not divide into pairs of real and fake over {', '.join(parts)}"
         raise UnmaskError("data.batch_size", reason)
+
+
+def _check_size(classifier: Classifier, size: int, backbone: str) -> None:
+    """Send one image through: some backbones take one size only, others none below theirs."""
+    try:
+        with torch.no_grad():
+            classifier.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UnmaskError("data.size", f"{backbone} does not take {size} px ({str(error).splitlines()[0]})") from error
 
 
 def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -54,6 +55,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.streaming, bool | None):
             raise ValueError(f"data.streaming is true, false or not given, got {self.streaming!r}")
+        if self.size < 8 or self.batch_size < 2:
+            raise ValueError(f"data: size >= 8 and batch_size >= 2 are needed, got {self.size} and {self.batch_size}")
         if not 0 <= self.self_blend <= 1:
             raise ValueError(f"data.self_blend is a share in [0, 1], got {self.self_blend}")
         if self.workers < 0 or self.cache_mb < 0 or self.buffer_mb < 1:
@@ -75,6 +78,10 @@ class ModelConfig:
     process_norm: bool = False
     #: Blocks are computed again on the way back instead of kept: far less memory for a third more time.
     checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1 or not 0 <= self.drop_path < 1:
+            raise ValueError("model: 0 <= dropout < 1 and 0 <= drop_path < 1 are needed")
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,10 @@ class OptimiserConfig:
     ema: float = 0.998
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or self.adversary_lr <= 0 or not 0 <= self.ema < 1 or self.warmup_steps < 0:
-            raise ValueError("optimiser: lr > 0, adversary_lr > 0, 0 <= ema < 1 and warmup_steps >= 0 are needed")
+        if not 0 < self.lr < math.inf or not 0 < self.adversary_lr < math.inf or not 0 <= self.weight_decay < math.inf:
+            raise ValueError("optimiser: lr > 0, adversary_lr > 0 and weight_decay >= 0 are needed, all of them finite")
+        if not 0 <= self.ema < 1 or not 0 <= self.final <= 1 or self.warmup_steps < 0:
+            raise ValueError("optimiser: 0 <= ema < 1, 0 <= final <= 1 and warmup_steps >= 0 are needed")
         if self.step_every < 1:
             raise ValueError(f"optimiser.step_every is at least 1, got {self.step_every}")
 
@@ -127,6 +136,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.log_every, self.validate_every) < 1:
             raise ValueError("run: steps, log_every and validate_every are at least 1")
+        if self.seed < 0 or not self.checkpoint_minutes >= 0:
+            raise ValueError("run: seed >= 0 and checkpoint_minutes >= 0 are needed")
 
 
 @dataclass(frozen=True)

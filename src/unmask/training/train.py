@@ -76,6 +76,8 @@ class _Run:
         self.table = FaceTable.read(
             data.train, data.train_split or None, streaming=data.streaming, buffer_mb=data.buffer_mb
         )
+        self.players = Players(recipe, device, world)
+        adversary = self.players.adversary
         self.batches = Batches(
             self.table,
             classes=data.classes,
@@ -87,12 +89,12 @@ class _Run:
             rank=rank,
             world=world,
             cache_mb=data.cache_mb,
+            originals=adversary is not None and adversary.needs_originals,
             forging=SelfBlending(self.table, data.self_blend) if data.self_blend else None,
         )
         self.validation = Validation(
             FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
         )
-        self.players = Players(recipe, device, world)
         self.step = 0
         self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
         #: How many steps were planned, from which step on: a resumed run may be made longer or shorter.
@@ -253,6 +255,8 @@ class _Run:
             f"{len(self.table)} rows, {len(self.batches)} steps an epoch",
             f"adversary {self.recipe.adversary.name}",
         ]
+        if self.batches.left_out:
+            parts.insert(-1, f"{self.batches.left_out} fakes left out, whose originals are not there")
         if (forging := self.batches.forging) is not None:
             parts.insert(-1, f"{100 * forging.share:g} % of the fakes self-blended, of {forging.usable.sum()} reals")
         if self.players.adversary is not None:

@@ -201,7 +201,7 @@ def test_the_quality_filter_counts_what_it_leaves_out(tmp_path: Path) -> None:
         (clips.sound_only, "has sound but no picture"),
         (lambda path: path, "no such file"),
         (lambda path: (path.write_bytes(b"") and path) or path, "the file is empty"),
-        (lambda path: path.write_text("<html>") and path, "is not an image or video"),
+        (lambda path: path.write_text("<html>") and path, "is not an image or video of a kind that is read here"),
     ],
 )
 def test_a_broken_clip_says_why(tmp_path: Path, make: Callable[[Path], Path], reason: str) -> None:

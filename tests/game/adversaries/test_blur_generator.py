@@ -148,6 +148,10 @@ def test_wrong_arguments_are_named() -> None:
         GeneratorBlur("three")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sigma_start"):
         GeneratorBlur(sigma_max=0.5, sigma_start=0.5)
+    with pytest.raises(ValueError, match="architecture is one of 'light', 'published', got 'ligth'"):
+        GeneratorBlur(architecture="ligth")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="parametrisation is one of"):
+        GeneratorBlur(parametrisation="sigmoyd")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="precision"):
         GeneratorBlur(sigma_max=2.0, parametrisation="precision")
     with pytest.raises(UnmaskError, match=r"'blur-generator': .*colour"):

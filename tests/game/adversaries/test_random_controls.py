@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unmask.game.adversaries.random_controls import RandomBlur, RandomFrequencyMask, RandomNoise
+from unmask.game.adversaries.sigma import quantiles
 from unmask.game.blur import pixelwise_gaussian_blur
 
 
@@ -185,3 +186,14 @@ def test_everything_masked_leaves_the_mean():
 def test_a_wrong_argument_of_masking_is_named(options, reason):
     with pytest.raises(ValueError, match=reason):
         RandomFrequencyMask(**options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("control", [RandomNoise(), RandomFrequencyMask(), RandomBlur()])
+def test_half_precision_stays_half(control, dtype):
+    attack = control(torch.rand(2, 3, 16, 16).to(dtype), torch.tensor([0, 1]), UNASKED)
+    assert attack.images.dtype == dtype
+
+
+def test_quantiles_are_of_all_values():
+    assert quantiles(torch.arange(101.0).flip(0).view(1, 1, 101, 1), 5).tolist() == [0, 25, 50, 75, 100]

@@ -22,8 +22,8 @@ class Ascent(Adversary):
     def __init__(self, steps: int, friendly: bool = False) -> None:
         super().__init__()
         self.friendly = friendly
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps must be a whole number of at least 1, got {steps}")
         self.steps = steps
 
     def climb(
@@ -47,6 +47,8 @@ class Ascent(Adversary):
         variable = variable.detach()
         if len(labels) == 0:
             return variable
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("torch.inference_mode keeps what gradients need from being recorded: use torch.no_grad")
         with attacked(classifier):
             for _ in range(self.steps):
                 with torch.enable_grad():

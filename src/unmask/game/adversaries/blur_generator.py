@@ -117,8 +117,13 @@ class GeneratorBlur(Adversary):
         guard: float = 0.05,
     ) -> None:
         super().__init__()
-        if generators not in ("shared", "two", "real", "fake"):
-            raise ValueError(f"generators is 'shared', 'two', 'real' or 'fake', got {generators!r}")
+        for name, value, allowed in (
+            ("generators", generators, ("shared", "two", "real", "fake")),
+            ("parametrisation", parametrisation, ("sigmoid", "precision")),
+            ("architecture", architecture, ("light", "published")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}, got {value!r}")
         if not 0 < sigma_start < sigma_max:
             raise ValueError(f"need 0 < sigma_start < sigma_max, got {sigma_start} and {sigma_max}")
         if parametrisation == "precision" and sigma_max != 1.0:

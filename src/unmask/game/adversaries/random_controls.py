@@ -203,7 +203,7 @@ class RandomNoise(Adversary):
         images = images.detach()
         noise = 2 * torch.rand_like(images) - 1
         if self.distribution == "sign":
-            noise = torch.where(noise < 0, -1.0, 1.0)
+            noise = torch.where(noise < 0, -1.0, 1.0).to(images)
         noisy = (images + self.eps * noise).clamp(0, 1)
         return Attack(noisy, noisy - images)
 
@@ -237,7 +237,8 @@ class RandomFrequencyMask(Adversary):
         if len(images) == 0:
             return Attack(images, images)
         size = images.shape[-2:]
-        masked = torch.fft.irfft2(torch.fft.rfft2(images) * self._mask(images), s=size).clamp(0, 1)
+        wide = images if images.dtype == torch.float64 else images.float()  # there is no FFT in half precision
+        masked = torch.fft.irfft2(torch.fft.rfft2(wide) * self._mask(wide), s=size).clamp(0, 1).to(images)
         return Attack(masked, masked - images)
 
     def _mask(self, images: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ def checked_kernel_size(kernel_size: int | None, sigma_max: float) -> int:
     """``kernel_size`` if it is given and odd and at least 3, else what follows from ``sigma_max``."""
     if kernel_size is None:
         return kernel_size_for(sigma_max)
-    if kernel_size < 3 or kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size must be odd and at least 3, got {kernel_size}")
+    if not isinstance(kernel_size, int) or kernel_size < 3 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be an odd whole number of at least 3, got {kernel_size}")
     return kernel_size
 
 
@@ -41,8 +41,8 @@ def check_field(field: str, cell: int) -> None:
     """Refuse an unknown kind of field, or a cell below one pixel."""
     if field not in get_args(Field):
         raise ValueError(f"field must be one of {', '.join(get_args(Field))}, got {field!r}")
-    if cell < 1:
-        raise ValueError(f"cell must be at least 1 pixel, got {cell}")
+    if not isinstance(cell, int) or cell < 1:
+        raise ValueError(f"cell must be a whole number of at least 1 pixel, got {cell}")
 
 
 def quantiles(values: Tensor, levels: int) -> Tensor:

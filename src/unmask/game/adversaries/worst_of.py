@@ -25,8 +25,8 @@ class WorstOf(Adversary):
 
     def __init__(self, random: Adversary, draws: int = 4) -> None:
         super().__init__()
-        if draws < 2:
-            raise ValueError(f"draws must be at least 2, got {draws}")
+        if not isinstance(draws, int) or draws < 2:
+            raise ValueError(f"draws must be a whole number of at least 2, got {draws}")
         if random.learns:
             raise ValueError("an adversary that learns is not drawn: the worst of a random change is meant")
         self.random, self.draws = random, draws
