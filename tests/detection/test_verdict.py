@@ -94,6 +94,9 @@ def test_faces_that_are_not_judged_are_named() -> None:
     verdict, notes = settle(rank_tracks(glimpses, "video", 32), 0.5)
     assert verdict == "no face"
     assert notes == ("27 faces were found and none judged: too short: seen in 1 of 32 frames, 3 are needed",)
+    # Nobody is judged; but where one scores as fake, nobody should take it for a clip without faces.
+    fake = judge(track([0.9, 0.9]), 0.5, None, TESTED)
+    assert settle(rank_tracks([*glimpses, fake], "video", 32), 0.5)[0] == "uncertain"
 
 
 def test_among_many_faces_chance_is_named() -> None:

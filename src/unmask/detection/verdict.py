@@ -143,7 +143,7 @@ def settle(ranked: Sequence[ScoredTrack], threshold: float) -> tuple[Verdict, tu
         notes.append(f"{when} scores as fake ({track.score:.3f}), too briefly seen to count: judge that part alone")
     if len(brief) > _SHOWN:
         notes.append(f"so do {len(brief) - _SHOWN} more")
-    return "uncertain" if brief and verdict == "real" else verdict, tuple(notes)
+    return "uncertain" if brief and verdict != "fake" else verdict, tuple(notes)
 
 
 def _side(track: ScoredTrack) -> float:
