@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from unmask.errors import UnmaskError
 from unmask.faces import find_media, is_media, read_media
+from unmask.faces.media import MediaStream
 
 from .conftest import painted
 
@@ -108,17 +109,39 @@ def test_other_modes(tmp_path: Path, mode: str) -> None:
     assert read_media(path).frames[0].image.shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("suffix", ["webp", "png", "gif", "tiff"])
-def test_the_first_picture_of_several(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"several.{suffix}"
+def test_the_first_page_of_several(tmp_path: Path) -> None:
+    path = tmp_path / "several.tiff"
     first, second = Image.fromarray(painted(0)), Image.new("RGB", (64, 48), "lime")
-    first.save(path, save_all=True, append_images=[second], duration=100, lossless=True)
+    first.save(path, save_all=True, append_images=[second])
     np.testing.assert_allclose(_red(path), (255, 0, 0), atol=3)
-    # A film is named as one; pages are pages.
-    notes = read_media(path).notes
-    assert notes == () if suffix == "tiff" else "only the first picture was looked at" in notes[0]
-    first.save(path)
-    assert read_media(path).notes == ()
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png", "gif"])
+def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film.{suffix}"
+    greys = [Image.new("RGB", (64, 48), (10 * number,) * 3) for number in range(20)]
+    options = {"lossless": True} if suffix == "webp" else {}
+    greys[0].save(path, save_all=True, append_images=greys[1:], duration=[50] * 10 + [150] * 10, **options)
+    media = read_media(path, frames=4)
+    assert (media.kind, media.duration) == ("video", 2.0)
+    # The middles of four shares of the time, not of the pictures.
+    assert [frame.index for frame in media.frames] == [4, 11, 14, 17]
+    assert [round(frame.time, 3) for frame in media.frames] == [0.2, 0.65, 1.1, 1.55]
+    assert [int(np.median(frame.image)) for frame in media.frames] == [40, 110, 140, 170]
+    whole = read_media(path, frames=64)
+    assert [int(np.median(frame.image)) for frame in whole.frames] == list(range(0, 200, 10))
+    assert [frame.index for frame in MediaStream(path, places=[3, 7, 90])] == [3, 7]
+
+    # Cut off, it gives what decodes.
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    if suffix == "webp":  # its decoder wants the whole file
+        assert "the image is" in _reason(path)
+    else:
+        cut = read_media(path, frames=64)
+        assert 0 < len(cut.frames) < 20
+        assert int(np.median(cut.frames[0].image)) == 0
+    greys[0].save(path)
+    assert read_media(path).kind == "image"
 
 
 def test_the_suffix_does_not_matter(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=(*notes, *opened.notes),
+            warnings=notes,
             provenance=read_provenance(media),
         )
         if pictures:

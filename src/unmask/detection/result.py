@@ -146,7 +146,7 @@ class Detection:
     Attributes:
         path: the input as it was named.
         verdict: ``real``, ``fake``, ``uncertain``, ``no face``; None if and only if there is an error.
-        score: calibrated P(fake) in [0, 1] of the track that decided; None without a face.
+        score: calibrated P(fake) in [0, 1] of the track that decided; None where no face counts.
         threshold: the score from which the verdict is ``fake``.
         uncertain: scores in this closed interval are ``uncertain``; None if the detector gives no such band.
         kind: ``image`` or ``video``; None if the input could not be opened.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,47 +20,68 @@ if TYPE_CHECKING:
 _warnings_lock = threading.Lock()
 
 
-def read_image(path: Path, max_pixels: int) -> np.ndarray:
-    """The first picture of an image file, uint8 (H, W, 3), RGB, turned upright by its EXIF tag.
-
-    Raises:
-        UnmaskError: it has more than ``max_pixels`` pixels, is cut off, or cannot be decoded.
-    """
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Pillow's warnings and bound: ours is checked before anything is decoded."""
     from PIL import Image
 
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours is checked before anything is decoded
+        bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            with Image.open(path) as opened:
-                width, height = opened.size
-                if width * height > max_pixels:
-                    raise UnmaskError(path, _too_large(f"{width} x {height} pixels", max_pixels))
-                opened.load()
-                return picture_to_rgb(opened)
-        except UnmaskError:
-            raise
-        except Image.UnidentifiedImageError as error:
-            raise UnmaskError(path, "the image is damaged or of an unknown kind") from error
-        except MemoryError as error:
-            raise UnmaskError(path, "not enough memory for the image") from error
-        except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
-            cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
-            raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = bound
 
 
+@contextmanager
+def opened_image(path: Path, max_pixels: int) -> Iterator[Image]:
+    """An image file, opened and not yet decoded.
+
+    Raises:
+        UnmaskError: it has more than ``max_pixels`` pixels, is cut off, or cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with quietly():
+            image = Image.open(path)
+        with image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise UnmaskError(path, _too_large(f"{width} x {height} pixels", max_pixels))
+            yield image
+    except UnmaskError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnmaskError(path, "the image is damaged or of an unknown kind") from error
+    except MemoryError as error:
+        raise UnmaskError(path, "not enough memory for the image") from error
+    except Exception as error:  # Pillow's decoders fail with whatever the broken bytes lead them to.
+        cut = any(word in str(error).lower() for word in ("truncated", "unexpected end", "incomplete"))
+        raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
+
+
+def read_image(path: Path, max_pixels: int) -> np.ndarray:
+    """The first picture of an image file, uint8 (H, W, 3), RGB, turned upright by its EXIF tag.
+
+    Raises:
+        UnmaskError: as :func:`opened_image`, or it cannot be decoded.
+    """
+    with opened_image(path, max_pixels) as image, quietly():
+        image.load()
+        return picture_to_rgb(image)
+
+
 def is_animated(path: Path) -> bool:
-    """Whether an image that can be read is a moving one: a GIF, WebP or PNG of more than one picture."""
+    """Whether an image is a moving one: a GIF, WebP or PNG of more than one picture."""
     from PIL import Image
 
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly():
         try:
-            with Image.open(path) as opened:
-                return opened.format in ("GIF", "WEBP", "PNG") and bool(getattr(opened, "is_animated", False))
-        except Exception:  # a damaged second picture is as good as none
+            with Image.open(path) as image:
+                return image.format in ("GIF", "WEBP", "PNG") and bool(getattr(image, "is_animated", False))
+        except Exception:  # damage is told when the image is read
             return False
 
 

@@ -7,11 +7,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from unmask.errors import UnmaskError
+
+if TYPE_CHECKING:
+    from unmask.faces.animation import Animation
+    from unmask.faces.video import Video
 
 #: Suffixes by which media are picked out of a folder; a file that is named itself is told by its content.
 #: Those that cannot be read (HEIC, AVIF) are among them: they are refused by name, not passed over.
@@ -56,7 +60,6 @@ class Media:
         width, height: pixels of the upright frames.
         duration: seconds, from the time stamps that are there, not from the header; None for an image.
         frames: at least one, in order of time.
-        notes: what is in the file and was not looked at, in plain words.
     """
 
     path: str
@@ -65,16 +68,15 @@ class Media:
     height: int
     duration: float | None
     frames: list[Frame]
-    notes: tuple[str, ...] = ()
 
 
 class MediaStream:
     """An image, or frames spread evenly over a video, decoded one after the other: no more than one is held.
 
-    JPEG, PNG, WebP, BMP, TIFF (and GIF) give one frame, the first; EXIF rotation is applied, transparent
-    parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI and MPEG-TS give as many frames as
-    asked for, or all if there are fewer, each the middle of its share of the time; the rotation of the
-    container is applied.
+    JPEG, PNG, WebP, BMP, TIFF and GIF give one frame, of several pages the first; EXIF rotation is applied,
+    transparent parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI, MPEG-TS and MXF, and GIF, WebP
+    and PNG that move, give as many frames as asked for, or all if there are fewer, each the middle of its share of the
+    time; the rotation of the container is applied.
 
     Args:
         path: the file.
@@ -106,17 +108,25 @@ class MediaStream:
             raise UnmaskError("rate", f"must be above 0, got {rate}")
         self.path = str(path)
         self._file = Path(path)
-        self.kind: Literal["image", "video"] = "image" if _is_image(_head(path)) else "video"
-        self._video = None
-        if self.kind == "video":
+        self._video: Video | Animation | None = None
+        head = _head(path)
+        if not _is_image(head):
             from unmask.faces.video import Video
 
             self._video = Video(
                 self._file, frames, MAX_PIXELS, rate=rate, places=places, threads=threads, hwaccel=hwaccel
             )
-            if self._video.duration > MAX_DURATION:
-                reason = f"lasts {self._video.duration:.0f} s, more than the {MAX_DURATION:.0f} s allowed"
-                raise UnmaskError(self.path, reason)
+        elif _may_move(head):
+            from unmask.faces.image import is_animated
+
+            if is_animated(self._file):
+                from unmask.faces.animation import Animation
+
+                self._video = Animation(self._file, frames, MAX_PIXELS, rate=rate, places=places)
+        self.kind: Literal["image", "video"] = "image" if self._video is None else "video"
+        if self._video is not None and self._video.duration > MAX_DURATION:
+            reason = f"lasts {self._video.duration:.0f} s, more than the {MAX_DURATION:.0f} s allowed"
+            raise UnmaskError(self.path, reason)
 
     @property
     def duration(self) -> float | None:
@@ -127,13 +137,6 @@ class MediaStream:
     def places(self) -> list[int]:
         """Of the frames that are to be taken: 0 for an image."""
         return [0] if self._video is None else self._video.places
-
-    @property
-    def animated(self) -> bool:
-        """Whether it is an image that moves: a GIF, WebP or PNG of more than one picture."""
-        from unmask.faces.image import is_animated
-
-        return self._video is None and is_animated(self._file)
 
     @property
     def complete(self) -> bool:
@@ -163,8 +166,7 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    notes = ("it is animated, and only the first picture was looked at: save it as a video",) if stream.animated else ()
-    return Media(str(path), stream.kind, width, height, stream.duration, taken, notes)
+    return Media(str(path), stream.kind, width, height, stream.duration, taken)
 
 
 def _held(stream: MediaStream) -> list[Frame]:
@@ -244,6 +246,11 @@ def find_media(
                 yield path
             elif path.is_symlink() and not path.exists() and unreadable is not None:
                 unreadable(str(path), "is a link that leads nowhere")
+
+
+def _may_move(head: bytes) -> bool:
+    """Whether the first bytes are those of an image format that can hold a film."""
+    return head.startswith((b"GIF8", b"\x89PNG")) or head[8:12] == b"WEBP"
 
 
 def _is_image(head: bytes) -> bool:

@@ -97,7 +97,7 @@ class Result(Open):
     path: str = Field(description="The name of the file, as it was sent")
     verdict: Literal["real", "fake", "uncertain", "no face"]
     score: Score | None = Field(
-        None, description="Calibrated probability that a face was manipulated; null without a face"
+        None, description="Calibrated probability that a face was manipulated; null where no face counts"
     )
     threshold: Score = Field(description="From here on the verdict is `fake`")
     uncertain: tuple[float, float] | None = Field(None, description="Scores in this interval are `uncertain`")

@@ -1,0 +1,82 @@
+"""Images that move: GIF, WebP and PNG of several pictures, taken as the short videos they are."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+from unmask.faces.choice import spread
+from unmask.faces.image import opened_image, picture_to_rgb, quietly
+from unmask.faces.video import Picture
+
+#: Milliseconds that a picture without a duration is shown, as browsers do.
+_SHOWN = 100
+#: Pictures that are counted at most: a file of a megabyte may hold a hundred thousand.
+_MOST = 10_000
+
+
+class Animation:
+    """Pictures of an animated image, upright, in order of time; stands in for :class:`~unmask.faces.video.Video`.
+
+    All are gone through once, to know which of them decode and how long each is shown, and again on iterating.
+
+    Args:
+        path: the file.
+        count: how many pictures, at least 1; all if there are fewer.
+        max_pixels: largest picture that is decoded.
+        rate: pictures a second, above 0, in the place of ``count``; at least one.
+        places: of the pictures to take, from 0 and rising, in the place of ``count``; those that are not there are
+            left out.
+
+    Raises:
+        UnmaskError: the image is too large or cannot be read.
+    """
+
+    #: What does not decode is not counted, so that all that is wanted comes out.
+    complete = True
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        max_pixels: int,
+        *,
+        rate: float | None = None,
+        places: Sequence[int] | None = None,
+    ) -> None:
+        self._path, self._max_pixels = path, max_pixels
+        lengths = [length for length, _ in itertools.islice(self._through(()), _MOST)]
+        *starts, end = itertools.accumulate(lengths, initial=0)
+        self.duration = end / 1000
+        if places is None:
+            self.places = [bisect_left(starts, start) for start in spread(starts, count, 1e-3, rate)]
+        else:
+            self.places = [place for place in places if place < len(starts)]
+        self._starts = starts
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Of each picture its place, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
+        for place, (_, image) in enumerate(self._through(self.places)):
+            if image is not None:
+                yield place, self._starts[place] / 1000, image
+
+    def _through(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None]]:
+        """How long each picture is shown, ms, and the pictures at the wanted places."""
+        with opened_image(self._path, self._max_pixels) as image:
+            for place in itertools.count():
+                try:
+                    with quietly():
+                        image.seek(place)
+                        image.load()  # only then is it known how long it is shown
+                        length = round(image.info.get("duration", 0)) or _SHOWN
+                        picture = picture_to_rgb(image) if place in wanted else None
+                except Exception:  # the end, or damage
+                    break
+                yield length, picture
+        if not place:
+            raise UnmaskError(self._path, "no picture of the animation can be decoded")
