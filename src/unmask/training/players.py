@@ -135,8 +135,8 @@ def _check_parts(recipe: Recipe, world: int) -> None:
         parts = [f"{world} processes"] if world > 1 else []
         parts += ["a clean and an attacked half (game.adversarial = 'split')"] if halves > 1 else []
         parts += [f"game.micro_batches = {game.micro_batches}"] if game.micro_batches > 1 else []
-        reason = f"{rows} does not divide into pairs of real and fake over {', '.join(parts)}"
-        raise UnmaskError("data.batch_size", reason)
+        over = f" over {', '.join(parts)}" if parts else ""
+        raise UnmaskError("data.batch_size", f"{rows} does not divide into pairs of real and fake{over}")
 
 
 def _check_size(classifier: Classifier, size: int, backbone: str) -> None:
@@ -146,6 +146,7 @@ def _check_size(classifier: Classifier, size: int, backbone: str) -> None:
             classifier.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise UnmaskError("data.size", f"{backbone} does not take {size} px ({str(error).splitlines()[0]})") from error
+    classifier.train()
 
 
 def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
