@@ -169,6 +169,17 @@ def test_no_result_takes_the_place_of_evidence(
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["./-a.png", "a.png"]
 
 
+def test_the_json_may_follow_the_lines(untrained: Path, tmp_path: Path) -> None:
+    image = write_image(tmp_path / "a.png", portrait())
+    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(untrained)]
+    with (tmp_path / "all").open("w") as file:
+        # Not /dev/stdout itself: were it replaced, nothing on this machine could be printed any more.
+        subprocess.run([*command, "--json", "/proc/self/fd/1"], stdout=file, check=True)
+    line, rest = (tmp_path / "all").read_text().split("\n", 1)
+    assert line.endswith(str(image))
+    assert json.loads(rest)[0]["path"] == str(image)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", portrait())

@@ -58,12 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain(arguments: Sequence[str]) -> list[str]:
-    """Without ``--``: what follows it are paths, which the parser's second pass would take for options."""
+    """What follows ``--`` made paths that begin with no dash: the parser's second pass would take them for options."""
     if "--" not in arguments:
         return list(arguments)
-    end = list(arguments).index("--")
-    named = (f"./{each}" if each.startswith("-") else each for each in arguments[end + 1 :])
-    return [*arguments[:end], *named]
+    end = list(arguments).index("--") + 1
+    return [*arguments[:end], *(f"./{each}" if each.startswith("-") else each for each in arguments[end:])]
 
 
 def _print_no_more() -> None:

@@ -24,7 +24,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise UnmaskError(target, "is a folder, a file name is needed")
         if not target.parent.is_dir():
             raise UnmaskError(target, f"the folder {target.parent} does not exist")
-        if not target.exists() or target.is_file():  # else /dev/stdout, a pipe: written as it is
+        if not _is_written_as_it_is(target):
             with tempfile.TemporaryFile(dir=target.parent):
                 pass
         if target.exists() and not os.access(target, os.W_OK):
@@ -53,11 +53,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     target = Path(path)
     try:
-        if target.exists() and not target.is_file():  # /dev/stdout, a pipe: nothing to replace
-            target.write_text(text, encoding="utf-8")
+        if _is_written_as_it_is(target):
+            with target.open("a", encoding="utf-8") as file:  # behind what was printed there
+                file.write(text)
             return
-        with replacing(target) as file:
-            file.write(text.encode("utf-8"))
+        with replacing(target) as whole:
+            whole.write(text.encode("utf-8"))
     except OSError as error:
         raise UnmaskError(target, f"cannot be written: {_reason(error)}") from error
 
@@ -82,6 +83,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _is_written_as_it_is(target: Path) -> bool:
+    """A pipe or a device, or /dev/stdout, whatever it leads to: there is nothing to put a new file in place of."""
+    above, name = target.absolute().parts[1:2], target.absolute().parts[2:3]
+    open_already = above == ("proc",) or (above == ("dev",) and name in (("stdout",), ("stderr",), ("fd",)))
+    return target.exists() and (open_already or not target.is_file())
 
 
 def _reason(error: Exception) -> str:

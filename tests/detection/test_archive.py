@@ -22,11 +22,11 @@ from tests.clips import portrait, write_image
 from tests.detectors import make_detector
 from unmask.cli import main
 from unmask.detection import archive_summary
-from unmask.detection.archive import SCHEMA, _Done, detect_archive
+from unmask.detection.archive import SCHEMA, Judged, _Done, detect_archive
 from unmask.detection.archive_summary import summarise_archive
 from unmask.errors import UnmaskError
 from unmask.parts import Parts, Shard
-from unmask.workers import work
+from unmask.workers import WorkerDied, work
 
 
 @pytest.fixture
@@ -241,6 +241,18 @@ def test_the_exit_code_is_of_the_files_that_are_meant(
     assert main([*command, "--retry"]) == 1
     (folder / "broken.jpg").unlink()
     assert main(command) == 0
+
+
+def test_what_a_retry_repaired_has_not_failed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = str(archive / "sub folder é/0.png"), tmp_path / "out"
+
+    def broken(make: object, paths: Iterable[str], *_: object) -> Iterator[tuple[str, WorkerDied]]:
+        yield from ((each, WorkerDied("out of memory")) for each in paths)
+
+    assert detect_archive([path], out, executor=broken) == Judged(1, 1, 0)
+    assert detect_archive([path], out) == Judged(0, 0, 1)
+    assert detect_archive([path], out, retry=True) == Judged(1, 0, 0)
+    assert detect_archive([path], out) == Judged(0, 0, 0)
 
 
 def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

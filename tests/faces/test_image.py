@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,28 @@ def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
         assert int(np.median(cut.frames[0].image)) == 0
     greys[0].save(path)
     assert read_media(path).kind == "image"
+
+
+def test_an_animation_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "film.gif"
+    small, large = Image.new("L", (16, 16)), Image.new("L", (2000, 2000), 50)
+    small.save(path, save_all=True, append_images=[Image.new("L", (16, 16), 20 * number) for number in range(1, 9)])
+    assert len(read_media(path).frames) == 9
+    monkeypatch.setattr("unmask.faces.animation._PICTURES", 5)
+    assert _reason(path) == "the animation is too long for an image: save it as a video"
+    monkeypatch.setattr("unmask.faces.animation._PIXELS", 1000)
+    assert _reason(path) == "the animation is too long for an image: save it as a video"
+
+    # A later picture that is larger than the first enlarges all.
+    monkeypatch.undo()
+    frames = [BytesIO(), BytesIO()]
+    for picture, file in zip((small, large), frames, strict=True):
+        picture.save(file, "GIF", save_all=True, append_images=[picture.point(lambda value: value + 99)])
+    begin, second = (file.getvalue() for file in frames)
+    # The pictures of the second file behind those of the first, which ends in its trailer.
+    path.write_bytes(begin[:-1] + second[second.index(b"\x21\xf9") :])
+    monkeypatch.setattr("unmask.faces.media.MAX_PIXELS", 1_000_000)
+    assert _reason(path) == "2000 x 2000 pixels, more than the 1 megapixels allowed"
 
 
 def test_the_suffix_does_not_matter(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from tests.detectors import make_card
 from torch.nn import functional as F
@@ -115,6 +116,12 @@ def test_weights_from_a_file_and_their_errors(tmp_path_factory: pytest.TempPathF
     load_pretrained(receiver, "test_convnext", str(folder / "c.pth"))
     assert torch.equal(receiver.head.norm.weight, donor.head.norm.weight)
     assert not torch.equal(receiver.head.fc.weight, donor.head.fc.weight)
+    # Some have two heads.
+    donor, receiver = (timm.create_model("deit_tiny_distilled_patch16_224", num_classes=2) for _ in range(2))
+    torch.save(donor.state_dict(), folder / "d.pth")
+    load_pretrained(receiver, "deit_tiny_distilled_patch16_224", str(folder / "d.pth"))
+    assert torch.equal(receiver.blocks[0].attn.qkv.weight, donor.blocks[0].attn.qkv.weight)
+    assert not torch.equal(receiver.head_dist.weight, donor.head_dist.weight)
     with pytest.raises(UnmaskError, match="no installed wheel"):
         load_pretrained(receiver, BACKBONE, "wheel")
 

@@ -141,6 +141,13 @@ def test_who_connects_and_is_silent_is_shown_out(server: Serving) -> None:
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(said)
             assert connection.recv(10_000) == b""
+    # Nor is it a way in to announce a body that nobody reads.
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"x")
+        while connection.recv(10_000):
+            pass
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(server: Serving) -> None:

@@ -112,6 +112,8 @@ class Batches:
                 if not paired:
                     raise UnmaskError(table.where(0).rsplit(":", 1)[0], "has the original of none of its fakes")
                 self.left_out, rows = len(rows) - len(paired), np.array(paired, np.int64)
+            if fake:
+                self._fakes = rows
             partner = self._originals.of if fake and pairing != "balanced" else None
             self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
         self._decoded: dict[int, np.ndarray] = {}
@@ -174,7 +176,10 @@ class Batches:
                 if forging is not None:
                     image = forging(row, image, np.random.default_rng((self.seed, step, place, 1)))
             except UnmaskError:
-                same = np.flatnonzero(self.table.fake == self.table.fake[row] if forging is None else forging.usable)
+                if forging is not None:
+                    same = np.flatnonzero(forging.usable)
+                else:
+                    same = self._fakes if self.table.fake[row] else np.flatnonzero(~self.table.fake)
                 row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
                 continue
             return self.augment(image, generator), row

@@ -46,6 +46,9 @@ SCHEMA = pa.schema(
     ]
 )
 
+#: Counts up when the same scores come to lead to another verdict, or the same file to other frames.
+_RULES = 2
+
 #: Files of a part, and the seconds after which one is written at the latest.
 PART_FILES, PART_SECONDS = 512, 60.0
 
@@ -143,6 +146,7 @@ def _decided_by(detector: str) -> dict[str, Any]:
     written = card.to_json()
     deciding = {name: written[name] for name in ("calibration", "threshold", "uncertain", "tested")}
     return {
+        "rules": _RULES,
         "detector": card.version,
         "weights": card.weights_sha256,
         "numbers": "int8" if "int8" in card.results else "float",
@@ -173,12 +177,14 @@ class _Done:
         parts: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
         self._failed: set[int] = set()
         for _, notes in iterate_notes(folder):
-            failed = {int(key, 16) for key, note in notes.items() if note}
-            parts.append(np.array([number for key in notes if (number := int(key, 16)) not in failed], np.uint64))
-            self._failed |= failed
+            parts.append(np.array([int(key, 16) for key, note in notes.items() if not note], np.uint64))
+            self._failed.update(int(key, 16) for key, note in notes.items() if note)
+        good = np.unique(np.concatenate(parts))
         if retry:
             self._failed.clear()
-        self._keys = np.unique(np.concatenate([*parts, np.array(sorted(self._failed), np.uint64)]))
+        failed = np.array(sorted(self._failed), np.uint64)
+        self._failed -= set(np.intersect1d(failed, good).tolist())  # judged by a later run
+        self._keys = np.union1d(good, failed)
 
     def failed(self, key: str) -> bool:
         """Whether it was not judged for an error."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.faces.choice import spread
-from unmask.faces.image import opened_image, picture_to_rgb, quietly
+from unmask.faces.image import check_size, opened_image, picture_to_rgb, quietly
 from unmask.faces.video import Picture
 
 #: Milliseconds that a picture without a duration is shown, as browsers do.
 _SHOWN = 100
-#: Pictures that are counted at most: a file of a megabyte may hold a hundred thousand.
-_MOST = 10_000
+#: Pictures, and pixels of all of them, above which an animation is refused: a small file may hold a day's work.
+_PICTURES, _PIXELS = 10_000, 1_000_000_000
 
 
 class Animation:
@@ -34,7 +34,7 @@ class Animation:
             left out.
 
     Raises:
-        UnmaskError: the image is too large or cannot be read.
+        UnmaskError: the image is too large, or longer than anybody draws, or cannot be read.
     """
 
     #: What does not decode is not counted, so that all that is wanted comes out.
@@ -50,7 +50,7 @@ class Animation:
         places: Sequence[int] | None = None,
     ) -> None:
         self._path, self._max_pixels = path, max_pixels
-        lengths = [length for length, _ in itertools.islice(self._through(()), _MOST)]
+        lengths = [length for length, _ in self._through()]
         *starts, end = itertools.accumulate(lengths, initial=0)
         self.duration = end / 1000
         if places is None:
@@ -61,22 +61,30 @@ class Animation:
 
     def __iter__(self) -> Iterator[Picture]:
         """Of each picture its place, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
-        for place, (_, image) in enumerate(self._through(self.places)):
+        wanted = set(self.places)
+        for place, (_, image) in zip(range(max(wanted, default=-1) + 1), self._through(wanted), strict=False):
             if image is not None:
                 yield place, self._starts[place] / 1000, image
 
-    def _through(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray | None]]:
+    def _through(self, wanted: Container[int] = ()) -> Iterator[tuple[int, np.ndarray | None]]:
         """How long each picture is shown, ms, and the pictures at the wanted places."""
         with opened_image(self._path, self._max_pixels) as image:
+            pixels = 0
             for place in itertools.count():
                 try:
                     with quietly():
                         image.seek(place)
+                        check_size(self._path, image, self._max_pixels)  # a later picture may enlarge the canvas
                         image.load()  # only then is it known how long it is shown
                         length = round(image.info.get("duration", 0)) or _SHOWN
                         picture = picture_to_rgb(image) if place in wanted else None
+                except (UnmaskError, MemoryError):
+                    raise
                 except Exception:  # the end, or damage
                     break
+                pixels += image.width * image.height
+                if place >= _PICTURES or pixels > _PIXELS:
+                    raise UnmaskError(self._path, "the animation is too long for an image: save it as a video")
                 yield length, picture
         if not place:
             raise UnmaskError(self._path, "no picture of the animation can be decoded")

@@ -47,9 +47,7 @@ def opened_image(path: Path, max_pixels: int) -> Iterator[Image]:
         with quietly():
             image = Image.open(path)
         with image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise UnmaskError(path, _too_large(f"{width} x {height} pixels", max_pixels))
+            check_size(path, image, max_pixels)
             yield image
     except UnmaskError:
         raise
@@ -96,8 +94,11 @@ def picture_to_rgb(picture: Image) -> np.ndarray:
     return _to_rgb(picture)
 
 
-def _too_large(what: str, max_pixels: int) -> str:
-    return f"{what}, more than the {max_pixels // 1_000_000} megapixels allowed"
+def check_size(path: Path, image: Image, max_pixels: int) -> None:
+    """Refuse what is larger than is allowed, before it is decoded."""
+    if image.width * image.height > max_pixels:
+        allowed = f"more than the {max_pixels // 1_000_000} megapixels allowed"
+        raise UnmaskError(path, f"{image.width} x {image.height} pixels, {allowed}")
 
 
 def _to_rgb(image: object) -> np.ndarray:

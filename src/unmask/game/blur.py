@@ -33,12 +33,12 @@ def pixelwise_gaussian_blur(
     grows the output goes to the mean over the window.
 
     Differentiable in x and sigma, as often as wanted: second and higher derivatives, the transforms of ``torch.func``
-    and forward-mode derivatives are computed by the reference. Works under ``torch.compile``. Computes in the precision
-    of x, at least float32. On the CPU, fused kernels run on ``torch.get_num_threads()`` threads, on any strides
-    without a copy; where only sigma wants a gradient they keep the derivative, one image, for the backward pass, else
-    nothing but the inputs. The first call compiles them (seconds, then cached on disk). On a GPU, fused Triton kernels
-    where Triton is installed and the window's radius is below height and width; the first call of a size tunes them.
-    Elsewhere, plain torch.
+    and forward-mode derivatives are computed by the reference. Works under ``torch.compile``; where that compiles such
+    a transform or a tangent too, ask for the reference by name. Computes in the precision of x, at least float32. On
+    the CPU, fused kernels run on ``torch.get_num_threads()`` threads, on any strides without a copy; where only sigma
+    wants a gradient they keep the derivative, one image, for the backward pass, else nothing but the inputs. The first
+    call compiles them (seconds, then cached on disk). On a GPU, fused Triton kernels where Triton is installed and the
+    window's radius is below height and width; the first call of a size tunes them. Elsewhere, plain torch.
 
     Args:
         x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
@@ -70,7 +70,7 @@ def pixelwise_gaussian_blur(
 def needs_reference(*tensors: Tensor) -> bool:
     """Whether a transform of torch.func is at work, or a tensor carries a tangent: operators of torch's library follow
     neither, and would give a tangent of zero without a word."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():  # which cannot follow the questions below
         return False
     return torch._C._functorch.peek_interpreter_stack() is not None or any(
         forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors

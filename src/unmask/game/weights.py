@@ -103,9 +103,10 @@ def _match_in_order(state: dict[str, Tensor], network: nn.Module, backbone: str)
 
 def _fill(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
     own = network.state_dict()
-    classifier = network.get_classifier()  # type: ignore[operator]
-    (path,) = (name for name, module in network.named_modules() if module is classifier)
-    head = {f"{path}.{name}" for name in classifier.state_dict()}
+    found = network.get_classifier()  # type: ignore[operator]
+    heads = found if isinstance(found, tuple) else (found,)
+    places = [(path, module) for path, module in network.named_modules() if any(module is each for each in heads)]
+    head = {f"{path}.{name}" for path, module in places for name in module.state_dict()}
     fitting = {name: tensor for name, tensor in state.items() if name in own and tensor.shape == own[name].shape}
     wrong = [
         name for name in own if name not in fitting and name not in head and not name.endswith("num_batches_tracked")

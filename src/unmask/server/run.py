@@ -21,7 +21,7 @@ _CONNECTIONS = 256
 
 
 class _Impatient(H11Protocol):
-    """Closes a connection that says nothing, or not the whole head of a request, for so many seconds.
+    """Closes a connection on which nothing is asked, or not the whole head of a request is said, for so many seconds.
 
     Else whoever opens connections and is silent keeps all others out: uvicorn limits their number, not their time.
     """
@@ -42,8 +42,9 @@ class _Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Time runs from the first moment without a head; between two requests uvicorn has a limit of its own."""
-        if self.conn.their_state is not h11.IDLE:
+        """Time runs while nothing is asked and no answer is under way; of silence between two, uvicorn has its own."""
+        answered = self.cycle is not None and self.cycle.response_complete  # a body may follow that nobody reads
+        if self.conn.their_state is not h11.IDLE and not answered:
             self._stop()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.patience, self.transport.close)

@@ -125,7 +125,7 @@ def test_a_broken_mask_is_remarked_and_the_clip_is_done(tmp_path: Path) -> None:
     rows, note = _prepare(clip, frames=3)
     assert [row["box"][0] < 360 for row in rows] == [True] * 3
     assert "mask" not in rows[0]
-    assert note["remarks"] == [f"{clip.masks[0]}: is not an image or video"]
+    assert note["remarks"] == [f"{clip.masks[0]}: is not an image or video of a kind that is read here"]
 
 
 def test_extracted_frames_keep_their_numbers_and_their_masks(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_extracted_frames_keep_their_numbers_and_their_masks(tmp_path: Path) -> 
     paths[3].write_bytes(b"broken")
     rows, note = _prepare(clip, frames=3)
     assert [row["frame"] for row in rows] == [10, 50]
-    assert note["remarks"] == [f"{paths[3]}: is not an image or video"]
+    assert note["remarks"] == [f"{paths[3]}: is not an image or video of a kind that is read here"]
     for path in paths:
         path.unlink()
     rows, note = _prepare(clip)
@@ -181,7 +181,7 @@ def test_the_quality_filter_counts_what_it_leaves_out(tmp_path: Path) -> None:
     for options, reason in (
         ({"min_face": 200}, "smaller than 200 px"),
         ({"min_score": 1.0}, "detector score below 1"),
-        ({"min_sharpness": 1e6}, "sharpness below 1e+06"),
+        ({"min_sharpness": 5.0}, "sharpness below 5"),
     ):
         rows, note = _prepare(clip, **options)
         assert rows == []

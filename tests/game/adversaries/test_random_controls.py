@@ -197,3 +197,7 @@ def test_half_precision_stays_half(control, dtype):
 
 def test_quantiles_are_of_all_values():
     assert quantiles(torch.arange(101.0).flip(0).view(1, 1, 101, 1), 5).tolist() == [0, 25, 50, 75, 100]
+    # Of a grid no phase is passed over, however many there are; and the last place is the last value's.
+    grid = torch.arange(4.0).repeat(100_000)
+    assert quantiles(grid, 5).tolist() == [0, 1, 2, 2, 3]
+    assert quantiles(torch.ones(1).expand(2**25), 3).tolist() == [1, 1, 1]

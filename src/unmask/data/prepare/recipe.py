@@ -58,8 +58,10 @@ class PrepareRecipe:
             raise ValueError(f"format must be jpeg or png, got {self.format!r}")
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score must be in [0, 1], got {self.min_score}")
-        if self.min_face < 0 or not self.min_sharpness >= 0:
-            raise ValueError(f"min_face and min_sharpness start at 0, got {self.min_face} and {self.min_sharpness}")
+        if self.min_face < 0 or not 0 <= self.min_sharpness <= 5:  # white noise has 4.5
+            raise ValueError(
+                f"min_face from 0 on and min_sharpness from 0 to 5, got {self.min_face} and {self.min_sharpness}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what a row depends on. Where frames are decoded does not matter."""

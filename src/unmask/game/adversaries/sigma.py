@@ -52,7 +52,9 @@ def quantiles(values: Tensor, levels: int) -> Tensor:
     upsampled map may lie at the same place of its grid.
     """
     ordered = values.detach().flatten().float().sort().values
-    return ordered[torch.linspace(0, len(ordered) - 1, levels, device=ordered.device).round().long()]
+    # In float32 the last place of many values would be rounded to one behind it.
+    places = torch.linspace(0, len(ordered) - 1, levels, dtype=torch.float64).round().long()
+    return ordered[places.to(ordered.device)]
 
 
 def uniform_field(images: Tensor, field: Field, cell: int = 16) -> Tensor:

@@ -48,6 +48,9 @@ function sentence({ score: value, threshold, uncertain, verdict: word, kind, tra
     if (uncertain && uncertain[0] <= value && value <= uncertain[1]) {
       return `${whose} scores ${score(value)}. Between ${score(uncertain[0])} and ${score(uncertain[1])} this detector does not decide.`;
     }
+    if (tracks.find((track) => track.counted).verdict === "real") {
+      return `${whose} scores ${score(value)}, but one that is seen too briefly to count scores as fake.`;
+    }
     return `${whose} scores ${score(value)}, but its picture is poorer than nearly all that this detector was tested on.`;
   }
   return `${whose} scores ${score(value)}, ${value >= threshold ? "at or above" : "below"} the threshold of ${score(threshold)}.`;
