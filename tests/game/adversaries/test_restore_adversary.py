@@ -131,7 +131,7 @@ def test_a_forgery_without_its_original_is_refused(kind):
         ({"sigma_min": 2.0}, "below sigma_max"),
         ({"alpha": -1.0}, "alpha must be at least 0"),
         ({"blur_alpha": 0.0}, "blur_alpha positive"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1"),
     ],
 )
 def test_arguments_outside_their_range(options, reason):

@@ -78,7 +78,7 @@ def test_built_by_the_name_of_a_control():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"draws": 1}, "draws must be at least 2, got 1"),
+        ({"draws": 1}, "draws must be a whole number of at least 2, got 1"),
         ({"random": "blur-generator"}, "an adversary that learns is not drawn"),
         ({"random": "plain"}, "plain training draws nothing"),
         ({"random": "blurs"}, "adversary 'blurs'"),
