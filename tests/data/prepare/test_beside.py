@@ -106,7 +106,10 @@ def test_without_an_original_that_fits_it_is_cut_by_its_own_faces(tmp_path: Path
     late = [write_image(tmp_path / f"{n}.png", portrait()) for n in (20, 21)]
     for original, why in (
         (None, "its original real is not there"),
-        (clip_of(tmp_path / "no.mp4"), f"its original cannot be read: {tmp_path}/no.mp4: is not an image or video of a kind that is read here"),
+        (
+            clip_of(tmp_path / "no.mp4"),
+            f"its original cannot be read: {tmp_path}/no.mp4: is not an image or video of a kind that is read here",
+        ),
         (clip_of(small), "256 x 256 pixels, its original 128 x 128"),
         (clip_of(*late, frames=(20, 21)), "no frame is there that was taken of its original"),
     ):
