@@ -87,8 +87,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def _is_written_as_it_is(target: Path) -> bool:
     """A pipe or a device, or /dev/stdout, whatever it leads to: there is nothing to put a new file in place of."""
-    above, name = target.absolute().parts[1:2], target.absolute().parts[2:3]
-    open_already = above == ("proc",) or (above == ("dev",) and name in (("stdout",), ("stderr",), ("fd",)))
+    open_already = any(map(target.absolute().is_relative_to, ("/proc", "/dev/fd", "/dev/stdout", "/dev/stderr")))
     return target.exists() and (open_already or not target.is_file())
 
 

@@ -65,7 +65,7 @@ def _rgb(source: Image | np.ndarray, called: str) -> np.ndarray:
     """A picture in memory as uint8 (H, W, 3)."""
     from PIL.Image import Image
 
-    from unmask.faces.image import picture_to_rgb
+    from unmask.faces.image import check_size, picture_to_rgb
     from unmask.faces.media import MAX_PIXELS
 
     if isinstance(source, Image):
@@ -79,8 +79,7 @@ def _rgb(source: Image | np.ndarray, called: str) -> np.ndarray:
     height, width = shape[:2]
     if not height * width:
         raise UnmaskError(called, f"the image is empty ({width} x {height} pixels)")
-    if height * width > MAX_PIXELS:
-        raise UnmaskError(called, f"{width} x {height} pixels, more than the {MAX_PIXELS // 10**6} megapixels allowed")
+    check_size(called, (width, height), MAX_PIXELS)
     if isinstance(source, np.ndarray):
         return source
     try:

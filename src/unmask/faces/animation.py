@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.faces.choice import spread
+from unmask.faces.choice import Choice
 from unmask.faces.image import check_size, opened_image, picture_to_rgb, quietly
 from unmask.faces.video import Picture
 
@@ -27,11 +27,8 @@ class Animation:
 
     Args:
         path: the file.
-        count: how many pictures, at least 1; all if there are fewer.
+        choice: which pictures.
         max_pixels: largest picture that is decoded.
-        rate: pictures a second, above 0, in the place of ``count``; at least one.
-        places: of the pictures to take, from 0 and rising, in the place of ``count``; those that are not there are
-            left out.
 
     Raises:
         UnmaskError: the image is too large, or longer than anybody draws, or cannot be read.
@@ -40,23 +37,12 @@ class Animation:
     #: What does not decode is not counted, so that all that is wanted comes out.
     complete = True
 
-    def __init__(
-        self,
-        path: Path,
-        count: int,
-        max_pixels: int,
-        *,
-        rate: float | None = None,
-        places: Sequence[int] | None = None,
-    ) -> None:
+    def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels
         lengths = [length for length, _ in self._through()]
         *starts, end = itertools.accumulate(lengths, initial=0)
         self.duration = end / 1000
-        if places is None:
-            self.places = [bisect_left(starts, start) for start in spread(starts, count, 1e-3, rate)]
-        else:
-            self.places = [place for place in places if place < len(starts)]
+        self.places = [bisect_left(starts, start) for start in choice.among(starts, 1e-3)]
         self._starts = starts
 
     def __iter__(self) -> Iterator[Picture]:
@@ -74,7 +60,7 @@ class Animation:
                 try:
                     with quietly():
                         image.seek(place)
-                        check_size(self._path, image, self._max_pixels)  # a later picture may enlarge the canvas
+                        check_size(self._path, image.size, self._max_pixels)  # a later picture may enlarge the canvas
                         image.load()  # only then is it known how long it is shown
                         length = round(image.info.get("duration", 0)) or _SHOWN
                         picture = picture_to_rgb(image) if place in wanted else None

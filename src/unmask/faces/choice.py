@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 # Seeking empties the decoder's pipeline; below so many frames it is dearer than decoding through.
 _FRAMES_WORTH_A_SEEK = 12
 # A single pause or a wrong time stamp must not swallow the share of all other frames.
 _LONGEST_PAUSE = 2.0  # seconds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which frames are wanted.
+
+    Attributes:
+        count: how many, at least 1, spread evenly in time; all if there are fewer.
+        rate: frames a second, above 0, in the place of ``count``; at least one frame.
+        places: from 0 and rising, in the place of ``count``; those that are not there are left out.
+    """
+
+    count: int
+    rate: float | None = None
+    places: Sequence[int] | None = None
+
+    def among(self, stamps: list[int], tick: float) -> list[int]:
+        """The time stamps of the wanted frames, of all of them, sorted, in units of ``tick`` seconds."""
+        if self.places is None:
+            return spread(stamps, self.count, tick, self.rate)
+        return [stamps[place] for place in self.places if place < len(stamps)]
 
 
 def spread(stamps: list[int], count: int, tick: float, rate: float | None = None) -> list[int]:

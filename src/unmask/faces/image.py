@@ -47,7 +47,7 @@ def opened_image(path: Path, max_pixels: int) -> Iterator[Image]:
         with quietly():
             image = Image.open(path)
         with image:
-            check_size(path, image, max_pixels)
+            check_size(path, image.size, max_pixels)
             yield image
     except UnmaskError:
         raise
@@ -94,11 +94,12 @@ def picture_to_rgb(picture: Image) -> np.ndarray:
     return _to_rgb(picture)
 
 
-def check_size(path: Path, image: Image, max_pixels: int) -> None:
-    """Refuse what is larger than is allowed, before it is decoded."""
-    if image.width * image.height > max_pixels:
+def check_size(subject: str | Path, size: tuple[int, int], max_pixels: int) -> None:
+    """Refuse a picture of (width, height) that is larger than is allowed, before it is decoded."""
+    width, height = size
+    if width * height > max_pixels:
         allowed = f"more than the {max_pixels // 1_000_000} megapixels allowed"
-        raise UnmaskError(path, f"{image.width} x {image.height} pixels, {allowed}")
+        raise UnmaskError(subject, f"{width} x {height} pixels, {allowed}")
 
 
 def _to_rgb(image: object) -> np.ndarray:

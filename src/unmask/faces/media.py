@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.faces.choice import Choice
 
 if TYPE_CHECKING:
     from unmask.faces.animation import Animation
@@ -109,20 +110,18 @@ class MediaStream:
         self.path = str(path)
         self._file = Path(path)
         self._video: Video | Animation | None = None
-        head = _head(path)
+        choice, head = Choice(frames, rate, places), _head(path)
         if not _is_image(head):
             from unmask.faces.video import Video
 
-            self._video = Video(
-                self._file, frames, MAX_PIXELS, rate=rate, places=places, threads=threads, hwaccel=hwaccel
-            )
+            self._video = Video(self._file, choice, MAX_PIXELS, threads=threads, hwaccel=hwaccel)
         elif _may_move(head):
             from unmask.faces.image import is_animated
 
             if is_animated(self._file):
                 from unmask.faces.animation import Animation
 
-                self._video = Animation(self._file, frames, MAX_PIXELS, rate=rate, places=places)
+                self._video = Animation(self._file, choice, MAX_PIXELS)
         self.kind: Literal["image", "video"] = "image" if self._video is None else "video"
         if self._video is not None and self._video.duration > MAX_DURATION:
             reason = f"lasts {self._video.duration:.0f} s, more than the {MAX_DURATION:.0f} s allowed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.faces.choice import spread, worthwhile_seeks
+from unmask.faces.choice import Choice, worthwhile_seeks
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
 # formats are there to say what is wrong with them.
@@ -33,11 +33,8 @@ class Video:
 
     Args:
         path: the file; its suffix is not looked at.
-        count: how many frames, at least 1; all if there are fewer.
+        choice: which frames; those at given places that do not decode are left out.
         max_pixels: largest picture that is decoded.
-        rate: frames a second, above 0, in the place of ``count``; at least one frame.
-        places: of the frames to take, from 0 and rising, in the place of ``count``; those that are not there or do not
-            decode are left out.
         threads: of the decoder; 0 for as many as it thinks good.
         hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
 
@@ -49,15 +46,13 @@ class Video:
     def __init__(
         self,
         path: Path,
-        count: int,
+        choice: Choice,
         max_pixels: int,
         *,
-        rate: float | None = None,
-        places: Sequence[int] | None = None,
         threads: int = 0,
         hwaccel: str | None = None,
     ) -> None:
-        self._path, self._count, self._rate, self._places = path, count, rate, places
+        self._path, self._choice = path, choice
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
         with self._open() as (container, stream):
@@ -71,7 +66,7 @@ class Video:
         if self._numbered:
             self._choose_again()
         else:
-            self._wanted = self._choice()
+            self._wanted = choice.among(self._stamps, self._tick)
             self._jumps = worthwhile_seeks(self._stamps, keyframes, self._wanted)
 
     @property
@@ -91,7 +86,7 @@ class Video:
         for stamp, image in self._take(deque(self._wanted), self._jumps):
             taken += 1
             yield bisect_left(self._stamps, stamp), (stamp - self._stamps[0]) * self._tick, image
-        if taken < len(self._wanted) and not self._chosen_again and self._places is None:
+        if taken < len(self._wanted) and not self._chosen_again and self._choice.places is None:
             # Damage, or packets that show nothing.
             self._choose_again()
             return
@@ -105,13 +100,8 @@ class Video:
             self._stamps = sorted({key for key, _ in _decoded(container, stream, self._numbered)})
         if not self._stamps:
             raise UnmaskError(self._path, "no frame of the video can be decoded")
-        self._wanted, self._jumps = self._choice(), {}
+        self._wanted, self._jumps = self._choice.among(self._stamps, self._tick), {}
         self._chosen_again = True
-
-    def _choice(self) -> list[int]:
-        if self._places is None:
-            return spread(self._stamps, self._count, self._tick, self._rate)
-        return [self._stamps[place] for place in self._places if place < len(self._stamps)]
 
     def _take(self, todo: deque[int], jumps: dict[int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode the wanted frames; where one does not come out, the next one that does stands in for it."""

@@ -105,7 +105,7 @@ def _fill(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
     own = network.state_dict()
     found = network.get_classifier()  # type: ignore[operator]
     heads = found if isinstance(found, tuple) else (found,)
-    places = [(path, module) for path, module in network.named_modules() if any(module is each for each in heads)]
+    places = [(path, module) for path, module in network.named_modules() if module in heads]
     head = {f"{path}.{name}" for path, module in places for name in module.state_dict()}
     fitting = {name: tensor for name, tensor in state.items() if name in own and tensor.shape == own[name].shape}
     wrong = [
