@@ -30,11 +30,15 @@ def add(commands: Any) -> None:
     attack.add_argument("--split", metavar="S", help="only rows of this split")
     attack.add_argument("--limit", type=positive, metavar="N", help="as many reals as fakes, N rows at most")
     attack.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="of rows, attacks and resamples (default: 0)"
+        "--seed", type=count, default=0, metavar="N", help="draws rows, attacks and resamples (default: 0)"
     )
     attack.add_argument("--json", metavar="FILE", help="write one object with every figure and interval")
     attack.add_argument(
-        "--bootstrap", type=count, default=1000, metavar="N", help="resamples of the intervals, 0 for none"
+        "--bootstrap",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="resamples for the intervals, 0: none (default: 1000)",
     )
     attack.set_defaults(run=run)
 

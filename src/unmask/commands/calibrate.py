@@ -25,10 +25,18 @@ def add(commands: Any) -> None:
     calibrate.add_argument("--split", metavar="S", help="only rows of this split")
     calibrate.add_argument("--out", metavar="DIR", help="write the detector here; without it, nothing is written")
     calibrate.add_argument(
-        "--fpr", type=_share, default=0.05, metavar="P", help="validation reals called fake, at most (default: 0.05)"
+        "--fpr",
+        type=_share,
+        default=0.05,
+        metavar="P",
+        help="share of validation reals that may be called fake (default: 0.05)",
     )
     calibrate.add_argument(
-        "--fnr", type=_share, default=0.1, metavar="P", help="validation fakes called real, at most (default: 0.1)"
+        "--fnr",
+        type=_share,
+        default=0.1,
+        metavar="P",
+        help="share of validation fakes that may be called real (default: 0.1)",
     )
     calibrate.add_argument(
         "--adversary",

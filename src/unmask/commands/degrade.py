@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         epilog="Exit code: 0 all rows done, 1 some left out (each is named), 2 usage. Finished files are kept.",
     )
     degrade.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
-    degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file a quality is written there")
+    degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file per quality is written there")
     degrade.add_argument("--quality", action="extend", nargs="+", default=[], metavar="Q", help="names, see --list")
     degrade.add_argument("--split", metavar="S", help="only rows of this split")
     degrade.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         names = {target: name for name, target in ALIASES.items()}
         for quality in QUALITIES.values():
-            also = f" (FF++: {names[quality.name]})" if quality.name in names else ""
+            also = f" (short: {names[quality.name]})" if quality.name in names else ""
             print(f"{quality.name:<14} {quality.description}{also}")
         return 0
     if options.table is None or options.out is None or not options.quality:

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     detect.add_argument(
         "--detector", default="default", metavar="D", help="folder of a detector (default: the bundled one)"
     )
-    detect.add_argument("--json", metavar="FILE", help="write a list with one object an input")
+    detect.add_argument("--json", metavar="FILE", help="write a list with one object per input")
     detect.add_argument("--report", metavar="FILE.html", help="write one self-contained page")
     detect.add_argument(
         "--frames",

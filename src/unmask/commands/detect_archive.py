@@ -21,7 +21,7 @@ def add(detect: argparse.ArgumentParser) -> None:
     archive.add_argument("--out", metavar="DIR", help="folder of Parquet parts; what it holds is not judged again")
     archive.add_argument("--shard", metavar="i/n", help="only the i-th of n shares of the files, i from 0 on")
     archive.add_argument("--retry", action="store_true", help="judge again what could not be judged before")
-    archive.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
+    archive.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     archive.add_argument("--timeout", type=positive, metavar="S", help="seconds a file may take (default: 600)")
     add_executor(archive)
 

@@ -21,9 +21,13 @@ def add(commands: Any) -> None:
     evaluate.add_argument("detector", nargs="?", metavar="DETECTOR", help="folder of a detector, or `default`")
     evaluate.add_argument("tables", nargs="*", metavar="DATA", help="Parquet file, or a folder of them")
     evaluate.add_argument("--split", metavar="S", help="only rows of this split")
-    evaluate.add_argument("--json", metavar="FILE", help="write a list with one object a table")
+    evaluate.add_argument("--json", metavar="FILE", help="write a list with one object per table")
     evaluate.add_argument(
-        "--bootstrap", type=count, default=1000, metavar="N", help="resamples of the intervals, 0 for none"
+        "--bootstrap",
+        type=count,
+        default=1000,
+        metavar="N",
+        help="resamples for the intervals, 0: none (default: 1000)",
     )
     evaluate.add_argument(
         "--recrop",

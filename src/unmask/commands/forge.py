@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     forge = commands.add_parser(
         "forge",
         help="make fakes from the reals of a face table",
-        description="Forge every real of a table: OUT/METHOD.parquet, and OUT/real.parquet, the reals coded alike.",
+        description="Forge every real of a table: OUT/METHOD.parquet, and OUT/real.parquet, the reals encoded alike.",
         epilog="Exit code: 0 all reals forged, 1 some left out (each is named), 2 usage. Finished files are kept.",
     )
     forge.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
@@ -28,8 +28,8 @@ def add(commands: Any) -> None:
         help="names, see --list (default: all forgeries)",
     )
     forge.add_argument("--split", metavar="S", help="only rows of this split")
-    forge.add_argument("--limit", type=positive, metavar="N", help="that many reals at most, drawn by the seed")
-    forge.add_argument("--seed", type=count, default=0, metavar="N", help="of donors, shapes and drawn reals")
+    forge.add_argument("--limit", type=positive, metavar="N", help="at most that many reals, drawn by the seed")
+    forge.add_argument("--seed", type=count, default=0, metavar="N", help="draws reals, donors and shapes (default: 0)")
     forge.add_argument("--models", metavar="DIR", help="networks fitted before (the OUT of the training split)")
     forge.add_argument("--force", action="store_true", help="write files again that are there")
     forge.add_argument("--list", action="store_true", help="say what the forgeries are")
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         for method in FORGERIES.values():
             print(f"{method.name:<14} {method.description}")
-        print(f"{'given':<14} the fakes that SRC has of these reals, one a source, coded as the others are")
+        print(f"{'given':<14} the fakes that SRC has of these reals, one per source, encoded as the others are")
         return 0
     if options.table is None or options.out is None:
         raise UnmaskError("forge", "needs SRC and OUT (or --list)")

@@ -9,15 +9,15 @@ from typing import Any
 def add(commands: Any) -> None:
     mix = commands.add_parser(
         "mix",
-        help="average the weights of a detector and of what it became",
-        description="Write a detector between two: FIRST, and SECOND, which was trained further from it. It keeps much"
-        " of what FIRST knew and has much of what SECOND learned. Fit its calibration anew: unmask calibrate.",
+        help="average the weights of two detectors",
+        description="Write the weighted average of two detectors: SECOND trained further from FIRST, or both from the"
+        " same weights. It keeps much of what either knows. Fit its calibration anew: unmask calibrate.",
         epilog="Exit code: 0 done, 2 usage, or detectors that are not of one kind.",
     )
     mix.add_argument("first", metavar="FIRST", help="folder of a detector, or `default`")
     mix.add_argument("second", metavar="SECOND", help="folder of a detector, or `default`")
     mix.add_argument("out", metavar="OUT", help="folder of the new detector")
-    mix.add_argument("--share", type=float, default=0.5, metavar="S", help="of SECOND, in [0, 1] (default: 0.5)")
+    mix.add_argument("--share", type=float, default=0.5, metavar="S", help="weight of SECOND, in [0, 1] (default: 0.5)")
     mix.set_defaults(run=run)
 
 

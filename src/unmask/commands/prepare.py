@@ -35,19 +35,19 @@ def add(commands: Any) -> None:
     prepare.add_argument("out", nargs="?", metavar="OUT", help="folder of the face table")
     prepare.add_argument("--list", action="store_true", help="say what the layouts are")
     prepare.add_argument("--check", action="store_true", help="only say what SRC holds and what is missing")
-    prepare.add_argument("--json", metavar="FILE", help="also write there what is printed in the end, in full")
+    prepare.add_argument("--json", metavar="FILE", help="also write the final report, in full")
 
     what = prepare.add_argument_group("which clips")
     what.add_argument("--split", metavar="S", help="train, val or test")
-    what.add_argument("--limit", type=positive, metavar="N", help="so many, drawn from all of them")
+    what.add_argument("--limit", type=positive, metavar="N", help="at most so many clips, drawn at random")
     what.add_argument(
-        "--shard", metavar="i/n", help="the i-th of n shares, i from 0 on: one a machine, same OUT or not"
+        "--shard", metavar="i/n", help="the i-th of n shares, i from 0 on: one per machine, same OUT or not"
     )
     what.add_argument("--retry", action="store_true", help="also clips that were broken or without a face before")
 
     how = prepare.add_argument_group("how they become rows")
-    how.add_argument("--frames", type=positive, default=32, metavar="N", help="of each clip (default: 32)")
-    how.add_argument("--rate", type=float, metavar="R", help="frames a second, in the place of --frames")
+    how.add_argument("--frames", type=positive, default=32, metavar="N", help="frames taken of each clip (default: 32)")
+    how.add_argument("--rate", type=float, metavar="R", help="frames per second, in place of --frames")
     how.add_argument(
         "--people",
         choices=("main", "all"),
@@ -56,31 +56,39 @@ def add(commands: Any) -> None:
         " enough (default: main)",
     )
     how.add_argument(
-        "--margin", type=float, default=1.3, metavar="M", help="crop / face box (default: 1.3, as in FF++)"
+        "--margin",
+        type=float,
+        default=1.3,
+        metavar="M",
+        help="side of the crop over that of the face box (default: 1.3, as in FF++)",
     )
-    how.add_argument(
-        "--shift-y", type=float, default=0.0, metavar="D", help="crops lie so much lower, as a part of their side"
-    )
+    how.add_argument("--shift-y", type=float, default=0.0, metavar="D", help="move crops down by D times their side")
     how.add_argument("--size", type=positive, default=224, metavar="PX", help="side of the crops (default: 224)")
     how.add_argument("--align", action="store_true", help="turn faces upright, by five landmarks")
     how.add_argument(
         "--like-original",
         action="store_true",
-        help="cut each fake as its original is cut, pixel on pixel (the original is decoded once more for it)",
+        help="cut each fake as its original is cut, pixel for pixel (the original is decoded once more for it)",
     )
     how.add_argument("--format", choices=("jpeg", "png"), default="jpeg", help="JPEG of quality 95, or PNG")
     how.add_argument("--min-face", type=count, default=32, metavar="PX", help="smallest face box (default: 32)")
-    how.add_argument("--min-score", type=float, default=0.9, metavar="P", help="of the face detector (default: 0.9)")
+    how.add_argument(
+        "--min-score",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="confidence of the face detector, at least (default: 0.9)",
+    )
     how.add_argument(
         "--min-sharpness",
         type=float,
         default=0.0,
         metavar="V",
-        help="of a crop, 0.2 to 0.4 for a good one (default: 0)",
+        help="sharpness of a crop, at least; 0.2 to 0.4 for a good one (default: 0)",
     )
 
     where = prepare.add_argument_group("who does it")
-    where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one a core)")
+    where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     where.add_argument(
         "--timeout", type=positive, default=600, metavar="S", help="seconds a clip may take (default: 600)"
     )

@@ -30,20 +30,32 @@ def add(commands: Any) -> None:
     serve.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: 8000)")
     serve.add_argument("--detector", default="default", metavar="D", help="folder of a detector (default: bundled)")
     serve.add_argument("--data", type=Path, metavar="DIR", help="for uploads and results (default: below ~/.local)")
-    serve.add_argument("--token-file", metavar="FILE", help="tokens, one a line; any of them opens the door")
+    serve.add_argument("--token-file", metavar="FILE", help="tokens, one per line; each of them grants access")
     serve.add_argument("--insecure", action="store_true", help="let everybody on the network in without a token")
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="name the server is known by")
     limits = serve.add_argument_group("limits")
     limits.add_argument("--workers", type=positive, default=1, metavar="N", help="jobs at a time (default: 1)")
     limits.add_argument("--queue", type=positive, default=32, metavar="N", help="jobs that may wait (default: 32)")
-    limits.add_argument("--max-size", type=size, default="1G", metavar="SIZE", help="of an upload (default: 1G)")
-    limits.add_argument("--max-pixels", type=positive, default=100_000_000, metavar="N", help="(default: 100000000)")
-    limits.add_argument("--max-duration", type=seconds, default="2h", metavar="TIME", help="of a video (default: 2h)")
-    limits.add_argument("--timeout", type=seconds, default="10m", metavar="TIME", help="of a job (default: 10m)")
-    limits.add_argument("--memory", type=size, default="2G", metavar="SIZE", help="of a job (default: 2G)")
-    limits.add_argument("--keep", type=seconds, default="1h", metavar="TIME", help="results (default: 1h)")
+    limits.add_argument("--max-size", type=size, default="1G", metavar="SIZE", help="largest upload (default: 1G)")
     limits.add_argument(
-        "--keep-at-most", type=positive, default=1000, metavar="N", help="results; the oldest go first (default: 1000)"
+        "--max-pixels", type=positive, default=100_000_000, metavar="N", help="largest picture (default: 100000000)"
+    )
+    limits.add_argument(
+        "--max-duration", type=seconds, default="2h", metavar="TIME", help="longest video (default: 2h)"
+    )
+    limits.add_argument(
+        "--timeout", type=seconds, default="10m", metavar="TIME", help="longest a job may take (default: 10m)"
+    )
+    limits.add_argument("--memory", type=size, default="2G", metavar="SIZE", help="most a job may use (default: 2G)")
+    limits.add_argument(
+        "--keep", type=seconds, default="1h", metavar="TIME", help="how long results are kept (default: 1h)"
+    )
+    limits.add_argument(
+        "--keep-at-most",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="most results kept; the oldest go first (default: 1000)",
     )
     serve.set_defaults(run=run)
 

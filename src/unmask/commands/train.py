@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--validation", action="extend", nargs="+", default=[], metavar="T", help="face tables to choose by"
     )
-    train.add_argument("--adversary", metavar="A", help="plain, noise, flow, blur-gradient, blur-generator, ...")
+    train.add_argument("--adversary", metavar="A", help="plain, blur-gradient, worst-of, ...; with its own defaults")
     train.add_argument("--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)")
     train.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint")
     train.add_argument(

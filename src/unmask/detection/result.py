@@ -152,7 +152,7 @@ class Detection:
         kind: ``image`` or ``video``; None if the input could not be opened.
         width, height: upright size in pixels. duration: seconds, None for images and where it is not known.
         times: seconds of every analysed frame, with a face or without.
-        tracks: one a person (video) or face (image), in the order they matter: the deciding track first.
+        tracks: one per person (video) or face (image), in the order they matter: the deciding track first.
         detector: which detector spoke.
         error: one line, why the input could not be judged.
         warnings: what to keep in mind about the verdict, one sentence each, in plain words.

@@ -16,7 +16,7 @@ MIN_SHARE, MIN_OF_LONGEST = 0.08, 0.25
 
 @dataclass(frozen=True)
 class Track:
-    """The faces of one person, at most one a frame.
+    """The faces of one person, at most one per frame.
 
     Attributes:
         faces: (position in the list of frames, face), in order of position; at least one.

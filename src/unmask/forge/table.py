@@ -112,7 +112,7 @@ class Forger:
         """Write ``out/NAME.parquet``.
 
         Two names are no forgeries: ``real`` writes the very reals that are forged, coded as the fakes are, and
-        ``given`` the fakes that the table already has of them, one a source, coded alike.
+        ``given`` the fakes that the table already has of them, one per source, re-encoded alike.
 
         Raises:
             UnmaskError: no such forgery, or the file cannot be written.

@@ -217,12 +217,12 @@ QUALITIES: dict[str, Quality] = {
     )
 }
 
-#: The names FF++ gave its qualities.
+#: Shorter names: FF++'s, and c32 after their pattern.
 ALIASES = {"raw": "source", "c23": "h264-23", "c32": "h264-32", "c40": "h264-40"}
 
 
 def get_quality(name: str) -> Quality:
-    """A quality by its name or FF++'s name for it.
+    """A quality by its name or its shorter one (:data:`ALIASES`).
 
     Raises:
         UnmaskError: there is none; the message lists them.

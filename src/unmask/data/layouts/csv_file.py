@@ -1,4 +1,4 @@
-"""A CSV file that names clips one a row, for data that no other layout knows."""
+"""A CSV file that names clips, one per row, for data that no other layout knows."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class PrepareRecipe:
         crop: margin, shift and size; the margin of 1.3 is that of FaceForensics++.
         align: turn each face upright, by its landmarks.
         like_original: cut a fake as its original is cut: the same frames, each face where it is found in the original,
-            so that the two crops lie pixel on pixel. A fake whose original is not there is cut by its own faces. The
+            so that the two crops lie pixel for pixel. A fake whose original is not there is cut by its own faces. The
             original is decoded once more for each of its fakes.
         format: of the crops: JPEG of quality 95, or PNG.
         min_face: pixels; smaller faces (longer side of the box) are left out.

@@ -58,7 +58,7 @@ def prepare(
         limit: only so many clips, drawn from all of them: the same on every machine, and among those of a larger
             limit.
         shard: which share of the clips; None for all.
-        workers: processes, one thread each; None for one a core.
+        workers: processes, one thread each; None for one per core.
         timeout: seconds a clip may take; None for no limit.
         retry: also try clips again that were broken or without a face.
         progress: called after every clip with how many are done and are to be done in this run, the clip and the note
