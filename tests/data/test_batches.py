@@ -120,6 +120,22 @@ def test_an_unreadable_row_gives_its_place_to_the_next_of_its_label(tmp_path: Pa
     assert set(batch.rows[1::2].tolist()) == {4}
 
 
+def test_an_aligned_pair_gives_its_place_to_another_pair(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for clip in range(4):
+        for label in ("real", "fake"):
+            broken = (clip, label) in ((1, "fake"), (2, "real"))
+            image = b"broken" if broken else encode(make_image(rng, fake=label == "fake"))
+            rows.append({"image": image, "label": label, "video": f"{label}{clip}", "source": str(clip)})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    table = FaceTable.read(tmp_path / "t.parquet")
+    batch = Batches(table, size=16, batch_size=8, pairing="aligned")[0]
+    shown = table.source[batch.rows].reshape(-1, 2)
+    assert (shown[:, 0] == shown[:, 1]).all()
+    assert set(shown[:, 0]) == {"0", "3"}
+
+
 def test_one_class_only_is_an_error(tmp_path: Path) -> None:
     table = FaceTable.read(write_table(tmp_path / "t.parquet", reals=4, fakes=0))
     with pytest.raises(UnmaskError, match=r"t\.parquet: no fake row to train on"):
@@ -154,7 +170,10 @@ def test_each_augmentation_changes_the_image() -> None:
         assert np.array_equal(image, before), name
 
 
-@pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"min_area": 0.0}, {"jpeg_quality": (80, 60)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"flip": 1.5}, {"min_area": 0.0}, {"jpeg_quality": (80, 60)}, {"degrees": -5.0}, {"noise_levels": float("inf")}],
+)
 def test_augmentation_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="augmentation"):
         Augmentation(**wrong)  # type: ignore[arg-type]

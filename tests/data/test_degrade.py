@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +112,23 @@ def test_a_table_keeps_its_rows_and_says_what_they_lost(tmp_path: Path) -> None:
     assert done.psnr == pytest.approx(np.mean([one.row(row)["psnr"] for row in range(6)]))
 
 
+def test_a_worker_that_is_killed_costs_one_row(tmp_path: Path) -> None:
+    table = FaceTable.read(write_table(tmp_path / "t.parquet", 20, 20, size=32))
+    killed = []
+
+    def kill_one(name: str, done: int, total: int) -> None:
+        if done == 4 and not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    done = degrade_table(table, tmp_path / "o.parquet", "h264-32", workers=2, progress=kill_one)
+    assert done.rows == 39
+    assert len(done.left_out) == 1
+    assert "cannot be degraded" in done.left_out[0]
+    kept = [str(name) for name in FaceTable.read(tmp_path / "o.parquet").video]
+    assert kept == [name for name in map(str, table.video) if name in kept]
+
+
 def test_a_turned_picture_lies_as_in_the_table(tmp_path: Path) -> None:
     data = io.BytesIO()
     exif = Image.Exif()
@@ -145,7 +165,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "there already" in capsys.readouterr().out
     assert (tmp_path / "out/h264-40.parquet").stat().st_mtime_ns == before
     assert main(["degrade", "--list"]) == 0
-    assert "h264-40        H.264, constant rate factor 40 (FF++: c40)" in capsys.readouterr().out
+    assert "h264-40        H.264, constant rate factor 40 (short: c40)" in capsys.readouterr().out
     assert main(["degrade", str(source), str(tmp_path / "out")]) == 2
     assert main([*command[:3], "--quality", "c99"]) == 2
     assert main(["degrade", str(source), str(source), "--quality", "c40"]) == 2

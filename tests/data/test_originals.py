@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 
 from tests.tables import write_table
 from unmask.data import FaceTable
+from unmask.data.checks import Columns, check_rows
 from unmask.data.originals import Originals
+from unmask.evaluation.evaluate import clusters_of
 
 #: label, source, quality, frame of each row
 ROWS = [
@@ -32,3 +34,21 @@ def test_a_fake_finds_its_original(tmp_path: Path) -> None:
     originals = Originals(FaceTable.read(path))
     assert [originals.of(fake) for fake in range(4, 9)] == [1, 1, 2, 3, None]
     assert [originals.exactly_of(fake) for fake in range(4, 9)] == [1, None, None, None, None]
+
+
+def test_an_original_may_be_of_the_data_set_that_a_fakes_was_made_of(tmp_path: Path) -> None:
+    rows = pq.read_table(write_table(tmp_path / "t.parquet", reals=1, fakes=3)).to_pylist()
+    datasets = ("FF++", "DF40-ff", "DeeperForensics-1.0", "DF40-cdf")
+    splits = ("train", "test", "test", "test")
+    known = [
+        {"dataset": dataset, "split": split, "source": "001", "component": "001+870"}
+        for dataset, split in zip(datasets, splits, strict=True)
+    ]
+    schema = pq.read_schema(tmp_path / "t.parquet")
+    path = tmp_path / "all.parquet"
+    pq.write_table(pa.Table.from_pylist([a | b for a, b in zip(rows, known, strict=True)], schema), path)
+    table = FaceTable.read(path)
+    assert [Originals(table).of(fake) for fake in (1, 2, 3)] == [0, 0, None]
+    assert clusters_of(table).tolist() == ["FF++/001+870"] * 3 + ["Celeb-DF-v2/001+870"]
+    leaks = [flag for flag in check_rows(Columns([table])) if flag.kind == "component in two splits"]
+    assert [len(flag.rows) for flag in leaks] == [1]

@@ -47,11 +47,17 @@ def test_the_ends_are_the_two(two: tuple[Path, Path], tmp_path: Path, share: flo
         torch.testing.assert_close(mixed[name], end[name])
 
 
+def test_training_may_have_gone_on_at_another_size(two: tuple[Path, Path], tmp_path: Path) -> None:
+    other = make_detector(tmp_path / "other", input_size=96)
+    card, _ = read_detector(mix_detectors(two[0], other, 0.5, tmp_path / "out"))
+    assert card.input_size == 96
+
+
 def test_what_cannot_be_mixed_says_why(
     two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = make_detector(tmp_path / "other", input_size=96)
-    with pytest.raises(UnmaskError, match=r"cannot be mixed with .*first: input_size differs"):
+    other = make_detector(tmp_path / "other", mean=[0.4, 0.5, 0.5])
+    with pytest.raises(UnmaskError, match=r"cannot be mixed with .*first: mean differs"):
         mix_detectors(two[0], other, 0.5, tmp_path / "out")
     card, state = read_detector(two[0])
     fewer = save_detector(tmp_path / "fewer", dict(list(state.items())[1:]), make_card(training=card.training))

@@ -26,7 +26,7 @@ def forgers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("models")
     made = table(folder / "t.parquet", 4)
     rows = np.flatnonzero(~made.fake)
-    faces = Faces(made, rows, {row_key(made, int(row)): face(int(row)).points.ravel().tolist() for row in rows})
+    faces = Faces(made, rows, {int(row): face(int(row)).points.ravel().tolist() for row in rows})
     autoencoder.fitted(faces, folder, seed=0, steps=3)
     mouth_render.fitted(faces, folder, seed=0, steps=3)
     return {name: method.make(faces, folder, 0) for name, method in FORGERIES.items()}
@@ -135,7 +135,7 @@ def test_nobody_lends_a_face_across_splits_or_to_himself(tmp_path: Path) -> None
         row["component"] = f"person{number // 2}"  # 0 0 1 1 2 2
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "u.parquet")
     made = FaceTable.read(tmp_path / "u.parquet")
-    points = {row_key(made, row): face(row).points.ravel().tolist() for row in range(6)}
+    points = {row: face(row).points.ravel().tolist() for row in range(6)}
     faces = Faces(made, np.arange(6), points)
     rng = np.random.default_rng(0)
     allowed = {0: {2}, 1: {2}, 2: {0, 1}, 3: {4, 5}, 4: {3}, 5: {3}}
@@ -163,7 +163,7 @@ def test_landmarks_are_found_once_and_lie_on_the_face(tmp_path: Path) -> None:
     cache = tmp_path / "landmarks.json"
     found = find_landmarks(made, np.arange(2), cache)
     for row in range(2):
-        points = found[row_key(made, row)]
+        points = found[row]
         assert points is not None
         assert np.abs(np.reshape(points, (5, 2)) - face(row).points).max() < 8
 
@@ -177,6 +177,26 @@ def test_landmarks_are_found_once_and_lie_on_the_face(tmp_path: Path) -> None:
     write_faces(tmp_path / "u.parquet", turned)
     with pytest.raises(AssertionError, match="was found before"):
         find_landmarks(FaceTable.read(tmp_path / "u.parquet"), np.arange(2), cache, never)  # type: ignore[arg-type]
+
+
+def test_points_are_each_images_own_where_rows_have_one_name(tmp_path: Path) -> None:
+    made = table(tmp_path / "t.parquet", 1)
+    shown = [np.roll(made.image(0), shift, axis=1) for shift in (0, 12)]
+    rows = [{"image": encode(image), "label": "real", "video": "clip"} for image in shown]
+    write_faces(tmp_path / "u.parquet", rows)
+    found = find_landmarks(FaceTable.read(tmp_path / "u.parquet"), np.arange(2), tmp_path / "landmarks.json")
+    first, second = (np.reshape(found[row] or [], (5, 2)) for row in range(2))
+    np.testing.assert_allclose(second - first, [[12, 0]] * 5, atol=5)
+
+
+def test_every_given_fake_is_written_once_at_its_own_frame(tmp_path: Path) -> None:
+    made = table(tmp_path / "t.parquet", 1)
+    real = made.row(0)
+    fake = {**real, "label": "fake", "method": "theirs", "video": "theirs/0", "source": real["source"]}
+    rows = [{**row, "frame": frame} for row, frames in ((real, (0, 5, 9)), (fake, (0, 9))) for frame in frames]
+    write_faces(tmp_path / "u.parquet", rows)
+    Forger(FaceTable.read(tmp_path / "u.parquet"), tmp_path).forge("given")
+    assert sorted(FaceTable.read(tmp_path / "given.parquet").frame) == [0, 9]
 
 
 def test_a_given_fake_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from unmask.protocols import measure, read_protocol, summarise
+from unmask.protocols.matching import matched_to_game
 from unmask.protocols.plots import Section, write_page
 from unmask.protocols.plots.curves import roc_curves, strength_curves
 from unmask.protocols.plots.gains import cost, forest
@@ -34,11 +35,12 @@ from unmask.protocols.scoring import Tests
 AUC_75, AUC_100 = [1.0, 1, 1, 1, -1, -1, 1, 1], [3.0] * 8
 
 
-def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma: bool = True) -> Path:
+def finish(small: Path, scores: Callable[[Run, str], list[float] | None]) -> Path:
     """Leave what finished runs leave, with the given raw log-odds by run and table; None leaves a run open."""
     protocol, out = read_protocol(small), small.parent / "out"
     tests = Tests(protocol, small.parent / "data", out / "cache")
-    for run in protocol.runs():
+    # A control is matched to its game: games first.
+    for run in sorted(protocol.runs(), key=lambda run: bool(protocol.method(run.method).matched)):
         held = {name: scores(run, name) for name in tests.tables()}
         if any(values is None for values in held.values()):
             continue
@@ -46,7 +48,12 @@ def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma:
         folder.mkdir(parents=True)
         sources = np.array([f"source {row}" for row in range(8)])
         write_scores(folder / SCORES, {name: Scored(np.array(values), sources) for name, values in held.items()})
-        training = protocol.recipe_of(run, small.parent / "data").to_dict()
+        levels = {f"q{level:02d}": level / 100 for level in range(0, 101, 5)}
+        line: dict[str, Any] = {"kind": "train", "step": 1}
+        if run.method != "plain":
+            line["sigma"] = {"real": levels, "fake": {key: value / 2 for key, value in levels.items()}}
+        (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+        training = protocol.recipe_of(run, small.parent / "data", matched_to_game(protocol, run, out)).to_dict()
         data = training["data"]
         detector = {
             "calibration": {"method": "platt", "scale": 1.0, "offset": 0.0},
@@ -59,11 +66,6 @@ def finish(small: Path, scores: Callable[[Run, str], list[float] | None], sigma:
         (folder / "result.json").write_text(json.dumps({"detector": detector, "images_per_second": speed}))
         name = {"plain": "plain", "matched": "random-blur", "game": "blur-generator"}[run.method]
         (folder / "recipe.json").write_text(json.dumps({"adversary": {"name": name, "options": {}}}))
-        levels = {f"q{level:02d}": level / 100 for level in range(0, 101, 5)}
-        line: dict[str, Any] = {"kind": "train", "step": 1}
-        if sigma and run.method != "plain":
-            line["sigma"] = {"real": levels, "fake": {key: value / 2 for key, value in levels.items()}}
-        (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
     return out
 
 
@@ -232,8 +234,8 @@ def test_what_is_missing_is_said(small: Path) -> None:
     text = small.read_text().replace("seeds = [0, 1]", "seeds = [0]")
     start = text.index("[[tests]]", text.index("[[tests]]") + 1)
     small.write_text(text[:start] + text[text.index("[[methods]]") :])  # no second data set
-    open_game = lambda run, table: None if run.method == "game" else made_up(run, table)  # noqa: E731
-    page, sections = page_of(small, finish(small, open_game, sigma=False), faces=2)
+    only_plain = lambda run, table: made_up(run, table) if run.method == "plain" else None  # noqa: E731
+    page, sections = page_of(small, finish(small, only_plain), faces=2)
     assert "<h1>a &lt;b&gt; &amp; c</h1>" in page
     assert any("GFD" in each for each in sections["roc"].missing)
     assert any("single seed" in each for each in sections["forest"].missing)

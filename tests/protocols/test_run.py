@@ -102,6 +102,19 @@ def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     assert all(Runner(small, data, out).done(run) for run in protocol.runs())
     assert {name: (out / name / "result.json").stat().st_mtime_ns for name in times} == times
 
+    # Nor is a control that drew otherwise, or is matched otherwise, or a file that is no result.
+    for new in ('{name="random-blur", options={field="smooth"}}', '{name="random-restore"}'):
+        small.write_text(text.replace('{name="random-blur"}', new))
+        with pytest.raises(UnmaskError, match=r"matched/seed0/result\.json: was made by another version .*adversary"):
+            Runner(small, data, out)
+    small.write_text(text.replace('matched = "game"', 'matched = "game"\nmatch = "pooled"'))
+    with pytest.raises(UnmaskError, match=r"matched/seed0/result\.json: was made by another version"):
+        Runner(small, data, out)
+    small.write_text(text)
+    (out / "A/plain/seed0/result.json").write_text("{")
+    with pytest.raises(UnmaskError, match=r"plain/seed0/result\.json: is no result of a run"):
+        Runner(small, data, out)
+
 
 def test_half_a_comparison_can_be_summed_up(small: Path) -> None:
     data, out = small.parent / "data", small.parent / "out"
@@ -121,6 +134,13 @@ def test_half_a_comparison_can_be_summed_up(small: Path) -> None:
 def test_missing_test_tables_are_named_before_any_training(small: Path) -> None:
     (small.parent / "data/test/B/low.parquet").unlink()
     with pytest.raises(UnmaskError, match=r"B/low\.parquet: no such file"):
+        run_protocol(small, small.parent / "data", small.parent / "out")
+    assert not (small.parent / "out").exists()
+
+
+def test_missing_training_tables_are_named_before_any_training(small: Path) -> None:
+    (small.parent / "data/train/B.parquet").unlink()
+    with pytest.raises(UnmaskError, match=r"train/B\.parquet: no such file; B/plain/seed0 trains on it"):
         run_protocol(small, small.parent / "data", small.parent / "out")
     assert not (small.parent / "out").exists()
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -36,6 +37,15 @@ def test_one_table_of_all_gives_each_test_its_rows(tests_of: Tests, small: Path,
         pixels = tests_of.images(name, scorer).pixels
         np.testing.assert_array_equal(pixels, np.rint(expected.numpy().transpose(0, 2, 3, 1) * 255))
         assert tests_of.images(name, scorer).component.tolist() == [str(table.component[row]) for row in rows]
+
+
+def test_a_table_of_a_manipulation_may_hold_its_reals_as_well(small: Path, tmp_path: Path) -> None:
+    data = small.parent / "data"
+    mixed = [pq.read_table(data / f"test/{name}/source.parquet") for name in ("A", "real")]
+    pq.write_table(pa.concat_tables(mixed), data / "test/A/source.parquet")
+    tests = Tests(read_protocol(small), data, small.parent / "cache")
+    images = tests.images("here/A/source", Scorer.load(make_detector(tmp_path / "detector")))
+    assert images.component.tolist() == FaceTable.read(data / "test/A/source.parquet").component[:8].tolist()
 
 
 def test_a_share_of_the_components_is_the_same_in_every_table(small: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_recipe_goes_by_another(tmp_path: Path) -> None:
         ("[run]\nsteps = 'many'", "run: steps: expected int, got 'many'"),
         ("[run]\nsteps = true", "expected int, got True"),
         ("[run]\nsteps = 0", "at least 1"),
-        ("[run]\nseed = -1", "seed >= 0"),
+        ("[run]\nseed = -1", "a seed from 0"),
         ("[run]\ncheckpoint_minutes = -1", "checkpoint_minutes >= 0"),
         ("[data]\nsize = 0", "size >= 8"),
         ("[data]\nbatch_size = 0", "batch_size >= 2"),

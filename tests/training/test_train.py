@@ -248,8 +248,25 @@ def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, 
             assert other_adversarial == pytest.approx(adversarial, rel=0.05)
 
 
+def test_an_adversary_that_came_in_stays_where_a_run_is_made_longer(folder: Path) -> None:
+    options = ["game.begin=0.5", "run.log_every=1"]
+    train(read_recipe(folder / "recipe.toml", [*options, "run.steps=4"]), folder / "run")
+    train(read_recipe(folder / "recipe.toml", [*options, "run.steps=8"]), folder / "run", resume=True)
+    assert [adversarial is not None for _, _, adversarial in losses(folder / "run")] == [False] * 2 + [True] * 6
+
+
+def test_what_is_trained_on_and_validated_by_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = read_recipe(folder / "recipe.toml", ["run.steps=1", f"data.train={folder}/val.parquet"])
+    card = json.loads((train(recipe, folder / "run") / "card.json").read_text())
+    count = len({row["component"] for row in pq.read_table(folder / "val.parquet").to_pylist()})
+    assert card["training"]["components_validated_too"] == count
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"warning: {count} components are in the validation tables as well" in said
+
+
 def test_what_cannot_be_trained_says_why(folder: Path) -> None:
     write_table(folder / "reals.parquet", 6, 0)
+    rows = pq.read_table(folder / "val.parquet").to_pylist()
 
     def attempt(*overrides: str, **options: Any) -> None:
         train(read_recipe(folder / "recipe.toml", overrides), folder / "run", **options)
@@ -258,6 +275,17 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt(f"data.train={folder}/reals.parquet")
     with pytest.raises(UnmaskError, match=r"reals\.parquet: every validation row is real"):
         attempt(f"data.validation={folder}/reals.parquet")
+    broken = [{**row, "image": b"no image"} if row["label"] == "real" else row for row in rows]
+    pq.write_table(pa.Table.from_pylist(broken), folder / "broken.parquet")
+    with pytest.raises(UnmaskError, match=r"broken\.parquet: every validation row is fake"):
+        attempt(f"data.validation={folder}/broken.parquet")
+    with pytest.raises(UnmaskError, match=r"validation: the classifier's scores are not finite"):
+        attempt("adversary={name='plain'}", "optimiser.lr=1e30", "run.log_every=12", "run.validate_every=2")
+    (folder / "run").rename(folder / "given up")
+    (folder / "run").write_text("a file")
+    with pytest.raises(UnmaskError, match=r"run: the folder cannot be made"):
+        attempt()
+    (folder / "run").unlink()
     with pytest.raises(UnmaskError, match="no checkpoint to resume from"):
         attempt(resume=True)
     with pytest.raises(UnmaskError, match="'noise': simultaneous play needs an adversary that learns"):
@@ -288,8 +316,12 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
     attempt("run.steps=2", resume=True)
     card = json.loads((folder / "run" / "detector" / "card.json").read_text())
     assert card["training"]["plan"] == [{"from_step": 0, "steps": 1}, {"from_step": 1, "steps": 2}]
-    with pytest.raises(UnmaskError, match="another recipe: run differ"):
+    with pytest.raises(UnmaskError, match=r"another recipe: run\.seed was 0, is 9"):
         attempt("run.seed=9", resume=True)
+    attempt("run.steps=2", "run.log_every=1", resume=True)
+    write_table(folder / "train.parquet", 34, 32, seed=1, size=32)
+    with pytest.raises(UnmaskError, match=r"written when the rows of .*train\.parquet were others"):
+        attempt("run.steps=2", resume=True)
     checkpoint = folder / "run" / "checkpoint.pt"
     torch.save({"format": 99}, checkpoint)
     with pytest.raises(UnmaskError, match=r"checkpoint\.pt: checkpoint of format 99"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import count, progress
+from unmask.commands.terminal import FAILED, complain, count, progress
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         help="fit calibration and threshold of a detector anew",
         description="Fit calibration, threshold, uncertain band and tested ranges to validation tables (Parquet)."
         " The weights stay as they are. Prints the calibration error on a held-out half, before and after.",
-        epilog="Exit code: 0 done, 2 usage, bad detector or table. Never calibrate on what you test on.",
+        epilog="Exit code: 0 done, 1 some rows left out, 2 usage, bad detector or table. Never calibrate on test data.",
     )
     calibrate.add_argument("detector", metavar="DETECTOR", help="folder of a detector, or `default`")
     calibrate.add_argument("tables", nargs="+", metavar="VALIDATION", help="Parquet file, or a folder of them")
@@ -74,8 +74,11 @@ def run(options: argparse.Namespace) -> int:
             progress=None if show is None else lambda done, total: show("scores", done, total),
         )
     _print(found.after, found.held_out)
+    if found.left_out:
+        complain(f"{found.left_out} of {len(table)} rows left out: their images cannot be decoded")
+    code = FAILED if found.left_out else 0
     if options.out is None:
-        return 0
+        return code
     out = Path(options.out)
     write_card(find_detector(options.detector), out, found.after)
     if options.adversary:
@@ -99,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
             f" by the map of another face {losses['loss_control']:.3f}"
         )
     print(f"written      {out}")
-    return 0
+    return code
 
 
 def _print(card: Card, held_out: dict[str, float]) -> None:

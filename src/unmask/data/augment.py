@@ -48,6 +48,8 @@ class Augmentation:
                 raise ValueError(f"augmentation.{name} is a probability in [0, 1], got {getattr(self, name)}")
         if not 0 < self.min_area <= 1 or not 0 < self.min_scale <= 1:
             raise ValueError("augmentation.min_area and min_scale lie in (0, 1]")
+        if not 0 <= self.degrees < math.inf or not 0 <= self.noise_levels < math.inf:
+            raise ValueError("augmentation.degrees and noise_levels are 0 or more")
         low, high = self.jpeg_quality
         if not 1 <= low <= high <= 100:
             raise ValueError(f"augmentation.jpeg_quality needs 1 <= low <= high <= 100, got {self.jpeg_quality}")

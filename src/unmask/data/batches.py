@@ -106,11 +106,11 @@ class Batches:
                     break
                 rows = np.flatnonzero(forging.usable)
             if not len(rows):
-                raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"no {'fake' if fake else 'real'} row to train on")
+                raise UnmaskError(table.name, f"no {'fake' if fake else 'real'} row to train on")
             if fake and originals:
                 paired = [row for row in rows.tolist() if self._originals.of(row) is not None]
                 if not paired:
-                    raise UnmaskError(table.where(0).rsplit(":", 1)[0], "has the original of none of its fakes")
+                    raise UnmaskError(table.name, "has the original of none of its fakes")
                 self.left_out, rows = len(rows) - len(paired), np.array(paired, np.int64)
             if fake:
                 self._fakes = rows
@@ -130,11 +130,13 @@ class Batches:
         # Channels last in memory, as decoders write images and convolutions like them.
         images = torch.empty(share, self.size, self.size, 3, dtype=torch.uint8)
         used = torch.empty(share, dtype=torch.int64)
-        for mine in range(share):
+        together = 2 if self.pairing == "aligned" else 1
+        for mine in range(0, share, together):
             place = self.rank * share + mine
-            image, row = self._image(int(rows[place]), step, place)
-            images[mine] = torch.from_numpy(image)
-            used[mine] = row
+            shown = self._images(rows[place : place + together].tolist(), step, place)
+            for number, (row, image) in enumerate(shown):
+                images[mine + number] = torch.from_numpy(image)
+                used[mine + number] = row
         labels = torch.from_numpy(self.labels)[used]
         if self.forging is not None:
             labels[1::2][labels[1::2] == 0] = self._made
@@ -162,28 +164,39 @@ class Batches:
         real = self._originals.of(fake) if self.pairing != "balanced" else None
         return self._orders[0][position] if real is None else real
 
-    def _image(self, row: int, step: int, place: int) -> tuple[np.ndarray, int]:
-        """Decode and augment a row; an unreadable one gives its place to the next row of the same label."""
+    def _images(self, rows: list[int], step: int, place: int) -> list[tuple[int, np.ndarray]]:
+        """Rows from a place of the batch on, decoded and augmented; what cannot be read gives its place to others."""
+        for _ in range(100):
+            try:
+                return [(row, self._image(row, step, place + number)) for number, row in enumerate(rows)]
+            except UnmaskError:
+                rows = self._instead(rows, step, place)
+        raise UnmaskError(self.table.where(rows[-1]), "100 unreadable images in a row")
+
+    def _instead(self, rows: list[int], step: int, place: int) -> list[int]:
+        """The next row of the same kind; of a pair, the next fake with its own original."""
+        row, table = rows[-1], self.table
+        forging = self.forging if (place + len(rows)) % 2 == 0 else None
+        if table.fake[row]:
+            same = self._fakes
+        else:
+            same = np.flatnonzero(~table.fake if forging is None else forging.usable)
+        row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
+        if len(rows) == 1:
+            return [row]
+        position = (step * self.batch_size + place) // 2
+        return [self._partner(row, position) if table.fake[row] else row, row]
+
+    def _image(self, row: int, step: int, place: int) -> np.ndarray:
+        """Decode and augment a row, or forge it where a place of a fake holds a real."""
         # A generator of its own: threads do not share one, and torch's global seed, which asks every kind of
         # accelerator, costs more than decoding.
         draw = place // 2 if self.pairing == "aligned" else place
         seed = int(np.random.default_rng((self.seed, step, draw)).integers(2**62))
-        generator = torch.Generator().manual_seed(seed)
-        forging = self.forging if place % 2 and not self.table.fake[row] else None
-        for _ in range(100):
-            try:
-                image = self._crop(row)
-                if forging is not None:
-                    image = forging(row, image, np.random.default_rng((self.seed, step, place, 1)))
-            except UnmaskError:
-                if forging is not None:
-                    same = np.flatnonzero(forging.usable)
-                else:
-                    same = self._fakes if self.table.fake[row] else np.flatnonzero(~self.table.fake)
-                row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
-                continue
-            return self.augment(image, generator), row
-        raise UnmaskError(self.table.where(row), "100 unreadable images in a row")
+        image = self._crop(row)
+        if self.forging is not None and place % 2 and not self.table.fake[row]:
+            image = self.forging(row, image, np.random.default_rng((self.seed, step, place, 1)))
+        return self.augment(image, torch.Generator().manual_seed(seed))
 
     def _crop(self, row: int) -> np.ndarray:
         """The decoded crop, kept while there is room: each comes round once an epoch, the first are as good as any."""

@@ -36,7 +36,7 @@ class Flag:
 class Columns:
     """The columns of one or more tables as integers: equal values, equal numbers."""
 
-    TEXT = ("label", "method", "dataset", "quality", "split", "video", "source", "component")
+    TEXT = ("label", "method", "dataset", "family", "quality", "split", "video", "source", "component")
 
     def __init__(self, tables: Sequence[FaceTable]) -> None:
         self._tables = tables
@@ -90,7 +90,7 @@ def check_rows(columns: Columns) -> Iterator[Flag]:
 
 
 def _in_two_splits(columns: Columns, name: str) -> Flag:
-    whole, split = columns.code("dataset", name), columns.code("split")
+    whole, split = columns.code("family", name), columns.code("split")
     pairs, first = np.unique(np.stack([whole, split]), axis=1, return_index=True)
     leaking = np.flatnonzero(np.bincount(pairs[0]) > 1)
     findings = []

@@ -11,10 +11,10 @@ class Originals:
     """Finds the original of a fake, among the reals of its table."""
 
     def __init__(self, table: FaceTable) -> None:
-        self._table = table
+        self._table, self._family = table, table.family
         self._reals: dict[tuple[str, str], list[int]] = {}
         for row in np.flatnonzero(~table.fake):
-            self._reals.setdefault((table.dataset[row], table.source[row]), []).append(int(row))
+            self._reals.setdefault((self._family[row], table.source[row]), []).append(int(row))
 
     def of(self, fake: int) -> int | None:
         """The row of the real that the fake in a row was made from, its nearest frame; None where the table lacks it.
@@ -22,7 +22,7 @@ class Originals:
         Where the real is there at the fake's quality, it is taken at that: quality must not tell the two apart.
         """
         table = self._table
-        reals = self._reals.get((table.dataset[fake], table.source[fake]))
+        reals = self._reals.get((self._family[fake], table.source[fake]))
         if not reals:
             return None
         reals = [row for row in reals if table.quality[row] == table.quality[fake]] or reals

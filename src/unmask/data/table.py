@@ -27,6 +27,15 @@ REQUIRED = {
 BUFFER_MB = 2048
 
 
+#: Data sets of fakes made of another one's originals: what is one source in both must not count as two.
+_FAMILIES = {
+    "DF40-ff": "FF++",
+    "DeeperForensics-1.0": "FF++",
+    "DF40-cdf": "Celeb-DF-v2",
+    "Celeb-DF++": "Celeb-DF-v2",
+}
+
+
 @dataclass(frozen=True)
 class FaceTable:
     """A face table: what is known of each row in memory, images encoded until they are asked for.
@@ -169,11 +178,26 @@ class FaceTable:
         points[known] = np.asarray(lists.values)[starts[:, None] + np.arange(10)]
         return points.reshape(-1, 5, 2)
 
+    @property
+    def name(self) -> str:
+        """The file it was read from, or the first of them and how many more, for errors about all of it."""
+        return self._names[0] + (f" and {len(self._names) - 1} more" if len(self._names) > 1 else "")
+
+    @property
+    def family(self) -> np.ndarray:
+        """(N,) str: the data set whose originals a row's data set was made of, and whose names of sources it keeps."""
+        return np.asarray([family_of(name) for name in self.dataset], dtype=object)
+
     def video_key(self) -> np.ndarray:
         """(N,) str: data set, manipulation, quality and clip. Two manipulations of a clip are two videos."""
         known: dict[tuple[str, str, str, str], str] = {}
         keys = zip(self.dataset, self.method, self.quality, self.video, strict=True)
         return np.asarray([known.setdefault(key, "/".join(key)) for key in keys], dtype=object)
+
+
+def family_of(dataset: str) -> str:
+    """The data set whose originals a data set was made of: another one's, or its own."""
+    return _FAMILIES.get(dataset, dataset)
 
 
 def parquet_files(paths: Sequence[str | Path]) -> list[Path]:

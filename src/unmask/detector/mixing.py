@@ -19,7 +19,8 @@ def mix_detectors(
 
     Weights that were trained further stay close enough to those they began from for what lies between to work, too
     (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022, arXiv 2109.01903). Two detectors that were
-    trained apart give nothing of use. The card is the second's; its calibration is no longer true: fit it anew.
+    trained apart give nothing of use. The card is the second's, its input size too, where training went on at another
+    one; its calibration is no longer true: fit it anew.
 
     Args:
         first: folder of the detector that training began from.
@@ -33,7 +34,7 @@ def mix_detectors(
     if not 0 <= share <= 1:
         raise UnmaskError("share", f"lies in [0, 1], got {share}")
     (before, old), (card, new) = read_detector(first), read_detector(second)
-    for field in ("backbone", "classes", "input_size", "mean", "std", "crop"):
+    for field in ("backbone", "classes", "mean", "std", "crop"):
         if getattr(before, field) != getattr(card, field):
             raise UnmaskError(second, f"cannot be mixed with {first}: {field} differs")
     if {name: tensor.shape for name, tensor in old.items()} != {name: tensor.shape for name, tensor in new.items()}:

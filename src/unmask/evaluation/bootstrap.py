@@ -17,7 +17,7 @@ from unmask.evaluation.metrics import METRICS, Ranking
 #: Resamples in memory at once, times rows: 2 MB an array, which stays in the cache.
 _CELLS = 250_000
 #: Below this share of resamples that define a metric, the interval is not worth its name.
-_ENOUGH = 0.9
+ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def estimate(
         samples = np.concatenate(drawn[name])
         samples = samples[~np.isnan(samples)]
         interval = None
-        if len(samples) >= _ENOUGH * resamples:
+        if len(samples) >= ENOUGH * resamples:
             interval = np.percentile(samples, [2.5, 97.5])
         found[name] = _estimate(value, interval, undefined, "too few sources: resamples miss a class")
     return found

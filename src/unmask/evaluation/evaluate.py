@@ -151,8 +151,8 @@ def _rows(table: FaceTable, scores: npt.NDArray[np.float64]) -> Rows:
 
 
 def clusters_of(table: FaceTable) -> npt.NDArray[np.object_]:
-    """(N,) str, what the bootstrap draws: data set and component."""
-    names = [f"{name}/{group}" for name, group in zip(table.dataset, table.component, strict=True)]
+    """(N,) str, what the bootstrap draws: component, and the data set that names it."""
+    names = [f"{name}/{group}" for name, group in zip(table.family, table.component, strict=True)]
     return np.asarray(names, dtype=object)
 
 

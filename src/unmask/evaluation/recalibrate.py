@@ -79,6 +79,7 @@ class Recalibration:
 
     Attributes:
         before, after: the cards.
+        left_out: rows whose image cannot be decoded.
         held_out: calibration error and log loss on the half of the rows that the fit did not see: ``ece_before``,
             ``ece_after``, ``log_loss_before``, ``log_loss_after``, ``rows``.
     """
@@ -86,6 +87,7 @@ class Recalibration:
     before: Card
     after: Card
     held_out: dict[str, float]
+    left_out: int = 0
 
 
 def recalibrate(
@@ -124,7 +126,7 @@ def recalibrate(
         held_out = {}
     found = fit_verdicts(odds, fake, component, false_positive_rate, false_negative_rate)
     after = replace(scorer.card, **vars(found), tested=measure_tested(table))
-    return Recalibration(scorer.card, after, held_out)
+    return Recalibration(scorer.card, after, held_out, int((~known).sum()))
 
 
 def write_card(source: Path, folder: Path, card: Card) -> None:

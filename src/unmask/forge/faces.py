@@ -25,7 +25,7 @@ _CANDIDATES = 24
 #: Numbers that say how alike two faces are, see :func:`_feature`.
 _FEATURES = 23
 
-Found = dict[str, list[float] | None]
+Points = list[float] | None
 
 
 def row_key(table: FaceTable, row: int) -> str:
@@ -42,16 +42,16 @@ def find_landmarks(
     cache: Path,
     detector: FaceDetector | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Found:
+) -> dict[int, Points]:
     """The five points of each row's largest face, pixels of the crop, or None without a face (or an image).
 
     Args:
         cache: JSON file of what was found before, by the bytes of each image; what is new is added.
 
     Returns:
-        By the names of :func:`row_key`.
+        By row.
     """
-    known: Found = json.loads(cache.read_text()) if cache.exists() else {}
+    known: dict[str, Points] = json.loads(cache.read_text()) if cache.exists() else {}
     names = {int(row): hashlib.sha256(table.encoded(int(row))).hexdigest() for row in rows}
     missing = [row for row, name in names.items() if name not in known]
     detector = detector or MTCNN()
@@ -76,7 +76,7 @@ def find_landmarks(
             progress("landmarks", start + len(batch), len(missing))
     if missing:
         write_text(cache, json.dumps(known) + "\n")
-    return {row_key(table, row): known[name] for row, name in names.items()}
+    return {row: known[name] for row, name in names.items()}
 
 
 class Faces:
@@ -87,13 +87,13 @@ class Faces:
         left_out: why each of the others is not among them.
     """
 
-    def __init__(self, table: FaceTable, rows: npt.NDArray[np.int64], found: Mapping[str, list[float] | None]) -> None:
+    def __init__(self, table: FaceTable, rows: npt.NDArray[np.int64], found: Mapping[int, Points]) -> None:
         self.table = table
         self.left_out: list[str] = []
         kept, features = [], []
         self._points: dict[int, npt.NDArray[np.float64]] = {}
         for row in map(int, rows):
-            flat = found.get(row_key(table, row))
+            flat = found.get(row)
             if flat is None:
                 self.left_out.append(f"{table.where(row)}: no face found")
                 continue

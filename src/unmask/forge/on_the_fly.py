@@ -35,12 +35,8 @@ class SelfBlending:
         self._table, self._points = table, table.landmarks()
         self.usable = ~table.fake & np.isfinite(self._points).all(axis=(1, 2))
         if not self.usable.any():
-            reason = (
-                "no real has the five landmarks that self-blending needs: `unmask prepare` writes them, and so does"
-            )
-            raise UnmaskError(
-                table.where(0).rsplit(":", 1)[0], f"{reason} `unmask forge SRC OUT` into OUT/real.parquet"
-            )
+            reason = "no real has the five landmarks that self-blending needs: `unmask prepare` writes them, and"
+            raise UnmaskError(table.name, f"{reason} `unmask forge SRC OUT` into OUT/real.parquet")
 
     def __call__(self, row: int, image: Image, rng: np.random.Generator) -> Image:
         """A fake of the real in a row, whose crop is ``image``.

@@ -96,7 +96,7 @@ class Forger:
         if limit is not None and limit < len(rows):
             rows = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
         if not len(rows):
-            raise UnmaskError(table.where(0).rsplit(":", 1)[0], "no real to forge")
+            raise UnmaskError(table.name, "no real to forge")
         self.table, self.out, self.seed, self._progress = table, out, seed, progress
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Forger:
         found = find_landmarks(table, rows, out / "landmarks.json", progress=progress)
         self.faces = Faces(table, rows, found)
         if not len(self.faces):
-            raise UnmaskError(table.where(int(rows[0])).rsplit(":", 1)[0], f"no face found in {len(rows)} reals")
+            raise UnmaskError(table.name, f"no face found in {len(rows)} reals")
 
     def forge(self, name: str) -> Summary:
         """Write ``out/NAME.parquet``.
@@ -139,15 +139,26 @@ class Forger:
             }
 
     def _given(self, left_out: list[str]) -> Iterator[dict[str, Any]]:
-        """One fake of every real, drawn by the seed; faces are not looked for: somebody else's forger chose them."""
-        table = self.table
+        """One fake video of every source, drawn by the seed, at the frame of each real or the nearest, each crop once.
+
+        Faces are not looked for: somebody else's forger chose them.
+        """
+        table, videos, family = self.table, self.table.video_key(), self.table.family
         rows = np.random.default_rng(self.seed).permutation(np.flatnonzero(table.fake))
-        one = {(table.dataset[row], table.source[row]): int(row) for row in rows}
+        one = {(family[row], table.source[row]): videos[row] for row in rows}
+        crops: dict[str, list[int]] = {}
+        for row in np.flatnonzero(table.fake).tolist():
+            crops.setdefault(videos[row], []).append(row)
+        used = set()
         for place, real in enumerate(map(int, self.faces.rows)):
             self._say("given", place)
-            row = one.get((table.dataset[real], table.source[real]))
-            if row is None:
+            frames = crops.get(one.get((family[real], table.source[real]), ""), [])
+            if not frames:
                 continue
+            row = min(frames, key=lambda row: abs(int(table.frame[row] - table.frame[real])))
+            if row in used:
+                continue
+            used.add(row)
             try:
                 image = table.image(row)
             except UnmaskError as error:

@@ -11,6 +11,7 @@ round's whole objective, L(x) included; auxiliary BatchNorms part the two again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -60,8 +61,8 @@ class RoundConfig:
     micro_batches: int = 1
 
     def __post_init__(self) -> None:
-        if self.weight < 0 or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
-            raise ValueError("game: weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
+        if not 0 <= self.weight < math.inf or self.adversary_steps < 1 or not 0 <= self.label_smoothing < 1:
+            raise ValueError("game: a finite weight >= 0, adversary_steps >= 1 and 0 <= label_smoothing < 1 are needed")
         if not 0 <= self.begin < 1:
             raise ValueError(f"game.begin is a share of the training in [0, 1), got {self.begin}")
         if self.micro_batches < 1:

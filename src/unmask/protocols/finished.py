@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UnmaskError
+from unmask.protocols.matching import matched_to_game
 from unmask.protocols.protocol import Protocol, Run
 
 RESULT = "result.json"
@@ -44,9 +45,14 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         if not is_finished(run, out):
             continue
         path = out / run.name / RESULT
-        card = json.loads(path.read_text())["detector"]
-        made = card["training"]
-        planned = json.loads(json.dumps(protocol.recipe_of(run, Path()).to_dict()))
+        try:
+            card = json.loads(path.read_text())["detector"]
+            made = card["training"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnmaskError(
+                path, f"is no result of a run ({error!r}): delete it, and the run is done again"
+            ) from error
+        planned = json.loads(json.dumps(protocol.recipe_of(run, Path(), matched_to_game(protocol, run, out)).to_dict()))
         sections = {name: (made[name], planned[name]) for name in _SECTIONS}
         sections["data"] = _data_of(card), _names_of_tables(planned["data"])
         # What "auto" came to is in the card; a plan that says "auto" takes either.
@@ -54,8 +60,6 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         came_to = precision if precision == "auto" else made.get("precision", precision)
         sections["run"] = ({**made["run"], "precision": came_to}, planned["run"])
         for section, (was, now) in sections.items():
-            if section == "adversary" and protocol.method(run.method).matched:
-                continue  # its distribution is that of the game it is matched to
             # A card of an older release lacks the keys that came since.
             for key in sorted(was.keys() & now.keys() - set(_FREE.get(section, ()))):
                 if was[key] != now[key]:

@@ -10,6 +10,20 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.game.adversaries.blur_generator import SIGMA_LEVELS
+from unmask.protocols.protocol import Protocol, Run
+
+
+def matched_to_game(protocol: Protocol, run: Run, out: Path) -> list[str]:
+    """What a run takes over from the finished game that its method is matched to, as overrides of its recipe.
+
+    Raises:
+        UnmaskError: the game's log is not there, or has no sigma.
+    """
+    method = protocol.method(run.method)
+    if not method.matched:
+        return []
+    game = Run(run.manipulation, method.matched, run.seed)
+    return matched_overrides(out / game.name / "log.jsonl", method.match)
 
 
 def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]:
@@ -23,10 +37,14 @@ def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]
         match: ``apart``, reals and fakes from their own distributions; ``pooled``, both from the mixture.
 
     Raises:
-        UnmaskError: the log has no sigma: the run played no blur.
+        UnmaskError: there is no log; or it has no sigma: the run played no blur.
     """
     rows: dict[str, list[list[float]]] = {"real": [], "fake": []}
-    for line in log.read_text().splitlines():
+    try:
+        lines = log.read_text().splitlines()
+    except OSError as error:
+        raise UnmaskError(log, "cannot be read, and a control is matched to it") from error
+    for line in lines:
         for name, part in json.loads(line).get("sigma", {}).items():
             rows[name].append([part[f"q{round(100 * level):02d}"] for level in SIGMA_LEVELS])
     if not rows["real"] or not rows["fake"]:

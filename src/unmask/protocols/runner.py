@@ -24,11 +24,11 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.protocols.finished import RESULT, check_finished, is_finished
-from unmask.protocols.matching import matched_overrides
+from unmask.protocols.matching import matched_to_game
 from unmask.protocols.protocol import Protocol, Run, read_protocol
 from unmask.protocols.scores import SCORES, write_scores
 from unmask.protocols.scoring import Tests
-from unmask.writing import write_text
+from unmask.writing import make_folder, write_text
 
 log = logging.getLogger("unmask")
 
@@ -50,8 +50,17 @@ class Runner:
         self.data, self.out = Path(data), Path(out)
         self.tests = Tests(self.protocol, self.data, self.out / "cache")
         self.tests.check()
+        self._check_training()
         check_finished(self.protocol, self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
+
+    def _check_training(self) -> None:
+        """Every table that a run trains on is there: said now, not when its turn comes."""
+        for run in self.protocol.runs():
+            data = self.protocol.recipe_of(run, self.data).data
+            for path in (*data.train, *data.validation):
+                if not Path(path).exists():
+                    raise UnmaskError(path, f"no such file; {run.name} trains on it")
 
     def go(self, said: Callable[[str], None] = log.info) -> None:
         """Do runs until every one is done, here or elsewhere."""
@@ -77,18 +86,17 @@ class Runner:
             if not mine or self.done(run):
                 return False
             started = time.monotonic()
-            extra = [] if waits is None else matched_overrides(self.out / waits.name / "log.jsonl", method.match)
-            self._do(run, folder, extra)
+            self._do(run, folder)
             count = sum(self.done(other) for other in self.protocol.runs())
             minutes = (time.monotonic() - started) / 60
             said(f"{count}/{len(self.protocol.runs())} {run.name} ({minutes:.1f} min)")
         return True
 
-    def _do(self, run: Run, folder: Path, extra: list[str]) -> None:
+    def _do(self, run: Run, folder: Path) -> None:
         from unmask.detector import Scorer
         from unmask.training import train
 
-        recipe = self.protocol.recipe_of(run, self.data, extra)
+        recipe = self.protocol.recipe_of(run, self.data, matched_to_game(self.protocol, run, self.out))
         started = time.monotonic()
         detector = train(recipe, folder, resume=(folder / "checkpoint.pt").exists())
         trained = time.monotonic()

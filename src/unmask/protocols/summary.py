@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from unmask.errors import UnmaskError
-from unmask.evaluation.bootstrap import resample_counts
+from unmask.evaluation.bootstrap import ENOUGH, resample_counts
 from unmask.evaluation.metrics import Ranking, auc
 from unmask.protocols.finished import RESULT, check_finished, is_finished
 from unmask.protocols.protocol import SCOPES, Method, Protocol, Run, Scope
@@ -255,7 +255,7 @@ def _both(resampled: Array, seed: int) -> dict[str, float] | None:
     chosen = np.random.default_rng(seed).integers(seeds, size=(seeds, draws))
     means = np.take_along_axis(resampled, chosen, axis=0).mean(axis=0)
     means = means[~np.isnan(means)]  # a draw of very few sources may miss a class
-    if not len(means):
+    if len(means) < ENOUGH * draws:
         return None
     low, high = np.percentile(means, [2.5, 97.5])
     return {"low": round(float(low), 3), "high": round(float(high), 3)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unmask import __version__
 from unmask.data.table import FaceTable
-from unmask.detector import Calibration, Card, save_detector
+from unmask.detector import Card, save_detector
 from unmask.errors import UnmaskError
 from unmask.evaluation.recalibrate import fit_verdicts, with_calibration
 from unmask.evaluation.tested import measure_tested
@@ -61,8 +61,9 @@ def export_detector(
     except UnmaskError as error:
         # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
         limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")
-        plain_scale: Calibration = {"method": "temperature", "scale": 1.0, "offset": 0.0}
-        found = with_calibration(plain_scale, odds, fake)
+        # Log-odds beyond 30 or so would all be a score of 1, which no threshold lies above.
+        scale = min(1.0, 30 / float(np.abs(odds).max()))
+        found = with_calibration({"method": "temperature", "scale": scale, "offset": 0.0}, odds, fake)
     plain = recipe.to_dict()
     card = Card(
         backbone=model.backbone,

@@ -58,7 +58,7 @@ class Players:
                 parameters = self.adversary.parameters()
                 self._adversary_optimiser = torch.optim.Adam(parameters, self._config.adversary_lr, (0.5, 0.99))
         #: The first round in which the adversary plays.
-        self._begin = round(recipe.game.begin * recipe.run.steps)
+        self.begin = round(recipe.game.begin * recipe.run.steps)
         self._average = AveragedModel(self.classifier, use_buffers=True) if self._config.ema else None
         self.precision = precision_on(device, recipe.run.precision)
         try:
@@ -96,7 +96,7 @@ class Players:
         # Each rank's batches move its own statistics; attacks read them, and a checkpoint holds rank 0's.
         for player in filter(None, (self.classifier, self.adversary)):
             processes.same_buffers(player)
-        result = self.game.play(images, labels, attacked=step >= self._begin)
+        result = self.game.play(images, labels, attacked=step >= self.begin)
         if self._average is not None:
             # A short memory at first, so that early validation does not look at the initial weights.
             decay = min(self._config.ema, (1 + step) / (10 + step))

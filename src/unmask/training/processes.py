@@ -68,9 +68,11 @@ def same_buffers(module: nn.Module) -> None:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    flat = torch.cat([buffer.flatten() for buffer in buffers]) if buffers else torch.empty(0)
+    if not buffers:
+        return  # on every rank; most adversaries have none, and NCCL takes no tensor of the CPU in their place
+    flat = torch.cat([buffer.flatten() for buffer in buffers])
     dist.broadcast(flat, 0)
-    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]) if buffers else (), strict=True):
+    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
         buffer.copy_(part.view_as(buffer))
 
 

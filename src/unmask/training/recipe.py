@@ -136,8 +136,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.log_every, self.validate_every) < 1:
             raise ValueError("run: steps, log_every and validate_every are at least 1")
-        if self.seed < 0 or not self.checkpoint_minutes >= 0:
-            raise ValueError("run: seed >= 0 and checkpoint_minutes >= 0 are needed")
+        if not 0 <= self.seed < 2**63 or not self.checkpoint_minutes >= 0:
+            raise ValueError("run: a seed from 0 to 2^63 - 1 and checkpoint_minutes >= 0 are needed")
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def read_toml(path: Path, kind: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
         raise UnmaskError(path, f"cannot read this {kind} ({error})") from error
 
 
@@ -238,6 +238,9 @@ def build(kind: type[T], content: Any, where: str) -> T:
         if key not in fields:
             raise UnmaskError(where, f"unknown key {key!r}, expected one of {', '.join(sorted(fields))}")
         values[key] = _checked(hints[key], value, f"{where}: {key}")
+    for each in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if each.name not in values and each.default is each.default_factory is dataclasses.MISSING:
+            raise UnmaskError(where, f"{each.name} is missing")
     try:
         return kind(**values)
     except ValueError as error:
@@ -254,6 +257,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
+        if Ellipsis not in arguments and len(items) != len(arguments):
+            raise UnmaskError(where, f"expected {len(arguments)} values, got {value!r}")
         return tuple(_checked(arguments[0], item, where) for item in items)
     if origin is types.UnionType:
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -16,6 +17,7 @@ from unmask.data.batches import Batches
 from unmask.data.loading import stream
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
+from unmask.evaluation.evaluate import clusters_of
 from unmask.forge.on_the_fly import SelfBlending
 from unmask.game.adversaries import describe_sigma
 from unmask.game.classifier import build_classifier
@@ -30,7 +32,7 @@ from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
 from unmask.training.schedule import rate
 from unmask.training.validation import Validation
-from unmask.writing import write_text
+from unmask.writing import make_folder, write_text
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -72,7 +74,7 @@ class _Run:
             )
         if (out / CHECKPOINT).exists() and not resume:
             raise UnmaskError(out, "holds a run already: add --resume to go on with it, or name another --out")
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         self.table = FaceTable.read(
             data.train, data.train_split or None, streaming=data.streaming, buffer_mb=data.buffer_mb
         )
@@ -92,9 +94,11 @@ class _Run:
             originals=adversary is not None and adversary.needs_originals,
             forging=SelfBlending(self.table, data.self_blend) if data.self_blend else None,
         )
-        self.validation = Validation(
-            FaceTable.read(data.validation, data.validation_split or None), data.size, rank, world
-        )
+        validation = FaceTable.read(data.validation, data.validation_split or None)
+        self.validation = Validation(validation, data.size, rank, world)
+        shared = set(clusters_of(self.table)) & set(clusters_of(validation))
+        #: Components that are trained on and validated by: they make threshold and calibration too bold.
+        self.shared = len(shared)
         self.step = 0
         self.best: dict[str, Any] = {"step": -1, "auc": -1.0}
         #: How many steps were planned, from which step on: a resumed run may be made longer or shorter.
@@ -103,6 +107,8 @@ class _Run:
             self._restore(load_checkpoint(out / CHECKPOINT))
         if not self.plan or self.plan[-1]["steps"] != recipe.run.steps:
             self.plan.append({"from_step": self.step, "steps": recipe.run.steps})
+        # By the first plan: an adversary that has come in does not leave again where a run is made longer.
+        self.players.begin = round(recipe.game.begin * self.plan[0]["steps"])
         self.log = RunLog(out, self.step, recipe.run.steps, speak=rank == 0)
 
     def go(self) -> Path:
@@ -110,6 +116,11 @@ class _Run:
         if self.rank == 0:
             write_text(self.out / "recipe.json", json.dumps(self.recipe.to_dict(), indent=1) + "\n")
         log.say(self._description())
+        if self.shared:
+            log.say(
+                f"warning: {self.shared} components are in the validation tables as well: AUC, threshold and"
+                " calibration will look better than they are"
+            )
         pin = self.device.type == "cuda"
         loader = stream(self.batches, self.step, run.steps, self.recipe.data.workers, pin=pin)
         saved, mark, images = time.monotonic(), time.monotonic(), 0
@@ -217,6 +228,7 @@ class _Run:
             "machine": platform.processor() or platform.machine(),
             "torch": str(torch.__version__),
             "rows": len(self.table),
+            **({"components_validated_too": self.shared} if self.shared else {}),
         }
 
     def _save(self) -> None:
@@ -227,16 +239,25 @@ class _Run:
             "best": self.best,
             "plan": self.plan,
             "precision": self.players.precision,
+            "rows": self._rows(),
             "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
             **self.players.state(),
         }
         save_checkpoint(self.out / CHECKPOINT, content)
 
+    def _rows(self) -> str:
+        """What tells the training rows apart: a batch is a function of their order."""
+        names = zip(self.table.video_key(), self.table.frame, self.table.fake, strict=True)
+        return hashlib.sha256("\n".join(f"{key} {frame} {fake}" for key, frame, fake in names).encode()).hexdigest()
+
     def _restore(self, content: dict[str, Any]) -> None:
         was, now = _numbers(json.loads(content["recipe"])), _numbers(json.loads(json.dumps(self.recipe.to_dict())))
-        changed = [name for name in now if was.get(name) != now[name]]
-        if changed:
-            raise UnmaskError(self.out / CHECKPOINT, f"was written by another recipe: {', '.join(changed)} differ")
+        for key, value in now.items():
+            if was.get(key, value) != value:
+                reason = f"was written by another recipe: {key} was {was[key]!r}, is {value!r}"
+                raise UnmaskError(self.out / CHECKPOINT, reason)
+        if content.get("rows", self._rows()) != self._rows():
+            raise UnmaskError(self.out / CHECKPOINT, f"was written when the rows of {self.table.name} were others")
         precision = content.get("precision", self.players.precision)
         if precision != self.players.precision:
             reason = f"was written in {precision}, here it is {self.players.precision}: --set run.precision={precision}"
@@ -272,14 +293,19 @@ def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
 
     The number of steps may: the learning rate follows the new plan from there on, and the card tells.
     """
-    kept = {name: dict(section) for name, section in recipe.items() if name != "card"}
-    for section, key in (
-        ("data", "crop"),
-        ("data", "workers"),
-        ("data", "cache_mb"),
-        ("run", "checkpoint_minutes"),
-        ("run", "precision"),  # what "auto" meant is compared
-        ("run", "steps"),
+    kept = {
+        f"{name}.{key}": value for name, section in recipe.items() if name != "card" for key, value in section.items()
+    }
+    for key in (
+        "data.crop",
+        "data.workers",
+        "data.cache_mb",
+        "run.log_every",
+        "run.checkpoint_minutes",
+        "run.precision",  # what "auto" meant is compared
+        "run.steps",
     ):
-        kept.get(section, {}).pop(key, None)
+        kept.pop(key, None)
+    for key in ("data.train", "data.validation"):  # however they are written; the rows are compared
+        kept[key] = [str(Path(path).resolve()) for path in kept[key]]
     return kept

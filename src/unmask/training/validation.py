@@ -25,13 +25,10 @@ class Validation:
         component: (N,) str, their groups of near-duplicates.
 
     Raises:
-        UnmaskError: one class only: nothing can be chosen by such a table.
+        UnmaskError: one class only, of the rows that can be read: nothing can be chosen by such a table.
     """
 
     def __init__(self, table: FaceTable, size: int, rank: int = 0, world: int = 1) -> None:
-        if table.fake.all() or not table.fake.any():
-            kind = "fake" if table.fake.all() else "real"
-            raise UnmaskError(table.where(0).rsplit(":", 1)[0], f"every validation row is {kind}; both are needed")
         self._rank, self._world, self._total = rank, world, len(table)
         images = [_load(table, row, size) for row in range(rank, len(table), world)]
         mine = np.asarray([image is not None for image in images])
@@ -40,6 +37,9 @@ class Validation:
         self._images = [image for image in images if image is not None]
         self.fake = table.fake[self._readable]
         self.component = table.component[self._readable].astype(str)
+        if self.fake.all() or not self.fake.any():
+            kind = "fake" if self.fake.any() else "real" if len(self.fake) else "unreadable"
+            raise UnmaskError(table.name, f"every validation row is {kind}; both real and fake are needed")
 
     @torch.inference_mode()
     def log_odds(self, classifier: Classifier, device: torch.device, batch_size: int = 64) -> np.ndarray:
@@ -54,7 +54,10 @@ class Validation:
         classifier.train(was_training)
         odds = np.full(len(self._mine), np.nan)
         odds[self._mine] = np.concatenate(parts)
-        return gather(odds, self._rank, self._world, self._total)[self._readable]
+        odds = gather(odds, self._rank, self._world, self._total)[self._readable]
+        if not np.isfinite(odds).all():
+            raise UnmaskError("validation", "the classifier's scores are not finite: lower optimiser.lr")
+        return odds
 
 
 def _load(table: FaceTable, row: int, size: int) -> Tensor | None:

@@ -123,7 +123,8 @@ def test_a_forgery_without_its_original_is_refused(kind):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"cells": 1}, "cells must be at least 2"),
+        ({"cells": 1}, "cells must be a whole number, at least 2"),
+        ({"cells": 7.5}, "cells must be a whole number, at least 2"),
         ({"share": 0.0}, "share must be in"),
         ({"share": 1.0}, "share must be in"),
         ({"strength": 1.1}, "strength must be in"),

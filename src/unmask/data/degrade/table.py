@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,17 @@ import numpy as np
 from unmask.data.decode import decode_image
 from unmask.data.degrade.qualities import degrade_image, get_quality, strength
 from unmask.data.encode import encode_image
-from unmask.data.table import FaceTable
+from unmask.data.table import FaceTable, family_of
 from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
+from unmask.workers import WorkerDied, work
 
 #: PSNR that stands for an unchanged image, dB: a mean over rows must stay finite.
 UNCHANGED = 99.0
+
+#: Row, encoded image, seed and quality; and PNG bytes, PSNR and SSIM, or the reason why there are none.
+Job = tuple[int, bytes, str, str]
+Answer = tuple[bytes, float, float, str | None]
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ def degrade_table(
     losses: list[tuple[float, float]] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        jobs = ((table.encoded(row), camera_seed(table, row), chosen) for row in range(len(table)))
-        for row, (image, psnr, ssim, reason) in enumerate(_mapped(jobs, workers)):
+        jobs = ((row, table.encoded(row), camera_seed(table, row), chosen) for row in range(len(table)))
+        for row, (image, psnr, ssim, reason) in enumerate(_in_order(jobs, workers)):
             if progress is not None:
                 progress(str(out), row + 1, len(table))
             if reason is not None:
@@ -79,21 +83,30 @@ def degrade_table(
 
 def camera_seed(table: FaceTable, row: int) -> str:
     """The seed of a row's motion and noise: that of the real it was made from."""
-    return f"{table.dataset[row]}/{table.source[row]}/{table.frame[row]}"
+    return f"{family_of(table.dataset[row])}/{table.source[row]}/{table.frame[row]}"
 
 
-def _mapped(jobs: Iterator[tuple[bytes, str, str]], workers: int) -> Iterator[tuple[bytes, float, float, str | None]]:
+def _in_order(jobs: Iterator[Job], workers: int) -> Iterator[Answer]:
+    """The answers in the order of the jobs; a row that ends its process costs that row."""
     if workers <= 1:
         yield from map(_degrade, jobs)
         return
-    # Started afresh, not forked: the parent may have threads of torch or Arrow.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_degrade, jobs, chunksize=8)
+    ready: dict[int, Answer] = {}
+    due = 0
+    for (row, *_), answer in work(_degrader, jobs, workers):
+        ready[row] = (b"", 0.0, 0.0, f"cannot be degraded ({answer})") if isinstance(answer, WorkerDied) else answer
+        while due in ready:
+            yield ready.pop(due)
+            due += 1
 
 
-def _degrade(job: tuple[bytes, str, str]) -> tuple[bytes, float, float, str | None]:
+def _degrader() -> Callable[[Job], Answer]:
+    return _degrade
+
+
+def _degrade(job: Job) -> Answer:
     """One image's bytes to PNG bytes with PSNR and SSIM, or why not."""
-    encoded, seed, quality = job
+    _, encoded, seed, quality = job
     try:
         image = decode_image(encoded)
     except Exception as error:

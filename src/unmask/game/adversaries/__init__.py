@@ -67,7 +67,7 @@ def build_adversary(name: str, options: dict[str, Any] | None = None) -> Adversa
         raise UnmaskError(f"adversary {name!r}", f"expected plain, {', '.join(ADVERSARIES)}")
     try:
         return ADVERSARIES[name](**(options or {}))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's, of a layer that cannot be
         raise UnmaskError(f"adversary {name!r}", str(error)) from error
 
 

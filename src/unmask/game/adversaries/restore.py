@@ -162,8 +162,8 @@ def _weights(cells: int, length: int, like: Tensor) -> Tensor:
 
 def check_restoration(cells: int, share: float, strength: float) -> None:
     """Refuse fewer than two parts a side, or a share or strength outside its range."""
-    if cells < 2:
-        raise ValueError(f"cells must be at least 2, got {cells}")
+    if not isinstance(cells, int) or cells < 2:
+        raise ValueError(f"cells must be a whole number, at least 2, got {cells}")
     if not 0 < share < 1:
         raise ValueError(f"share must be in (0, 1), got {share}")
     if not 0 < strength <= 1:
