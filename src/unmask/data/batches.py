@@ -177,10 +177,8 @@ class Batches:
         """The next row of the same kind; of a pair, the next fake with its own original."""
         row, table = rows[-1], self.table
         forging = self.forging if (place + len(rows)) % 2 == 0 else None
-        if table.fake[row]:
-            same = self._fakes
-        else:
-            same = np.flatnonzero(~table.fake if forging is None else forging.usable)
+        reals = ~table.fake if forging is None else forging.usable
+        same = self._fakes if table.fake[row] else np.flatnonzero(reals)
         row = int(same[(np.searchsorted(same, row) + 1) % len(same)])
         if len(rows) == 1:
             return [row]
