@@ -257,7 +257,7 @@ def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], lon
     running, waiting = server.send_later(long_clip, 96), server.send_later(photo)
     server.wait(running, "running")
     workers = server.workers()
-    (server.folder / "uploads" / "orphan").touch()
+    (server.folder / "uploads" / f"{'orphan':_<22}").touch()
     assert server.end(signal.SIGKILL) == -signal.SIGKILL
     _until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
     assert len(server.uploads) == 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "data")
     yield store
     store.close()
+
+
+def _id(name: str) -> str:
+    """As long as ids are."""
+    return f"{name:_<22}"
 
 
 def _add(store: Store, id: str, age: float = 0.0) -> str:
@@ -48,15 +55,15 @@ def test_a_job_from_queue_to_result(store: Store) -> None:
 
 
 def test_what_was_under_way_starts_over_but_not_for_ever(store: Store, tmp_path: Path) -> None:
-    _add(store, "a")
+    job_id = _add(store, _id("a"))
     for attempt in range(2):
-        store.start("a")
+        store.start(job_id)
         store = _again(store, tmp_path)
-        assert store.queued() == (["a"] if attempt == 0 else [])
-    job = store.get("a")
+        assert store.queued() == ([job_id] if attempt == 0 else [])
+    job = store.get(job_id)
     assert job is not None
     assert (job.state, job.error) == ("failed", "the server was stopped twice while it was judged")
-    assert not store.upload("a").exists()
+    assert not store.upload(job_id).exists()
     store.close()
 
 
@@ -71,21 +78,60 @@ def test_what_was_put_back_has_all_its_attempts(store: Store, tmp_path: Path) ->
 
 
 def test_uploads_of_nobody_are_removed(store: Store, tmp_path: Path) -> None:
-    _add(store, "a")
-    _add(store, "too old", age=100_000)
-    store.upload("orphan").write_bytes(b"film")
-    lost = _add(store, "lost")
+    _add(store, _id("a"))
+    _add(store, _id("too_old"), age=100_000)
+    store.upload(_id("orphan")).write_bytes(b"film")
+    lost = _add(store, _id("lost"))
     store.upload(lost).unlink()
     store = _again(store, tmp_path)
-    assert [path.name for path in (tmp_path / "data" / "uploads").iterdir()] == ["a"]
-    errors = [job.error for id in ("lost", "too old") if (job := store.get(id))]
+    assert [path.name for path in (tmp_path / "data" / "uploads").iterdir()] == [_id("a")]
+    errors = [job.error for name in ("lost", "too_old") if (job := store.get(_id(name)))]
     assert errors == ["the upload is gone", "the server was down for too long"]
-    store.upload("forgotten").write_bytes(b"film")
-    store.upload("arriving").write_bytes(b"film")
-    os.utime(store.upload("forgotten"), (0, 0))
+    store.upload(_id("forgotten")).write_bytes(b"film")
+    store.upload(_id("arriving")).write_bytes(b"film")
+    os.utime(store.upload(_id("forgotten")), (0, 0))
     store.expire(60, 10)
-    assert {path.name for path in (tmp_path / "data" / "uploads").iterdir()} == {"a", "arriving"}
+    assert {path.name for path in (tmp_path / "data" / "uploads").iterdir()} == {_id("a"), _id("arriving")}
     store.close()
+
+
+def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "uploads").mkdir(parents=True)
+    mine.chmod(0o755)
+    files = {mine / "uploads" / "clip.mp4": b"film", mine / "lock": b"key"}
+    for path, content in files.items():
+        path.write_bytes(content)
+    for path in files:
+        with pytest.raises(UnmaskError, match="is not empty and no folder of this server"):
+            Store(mine)
+        assert {each: each.read_bytes() for each in files} == files
+        path.unlink()
+        files = {each: content for each, content in files.items() if each != path}
+    Store(mine).close()  # as a server leaves it that was killed at its first start
+    assert mine.stat().st_mode & 0o777 == 0o755
+    assert {name: (mine / name).stat().st_mode & 0o77 for name in ("lock", "jobs.sqlite")} == {
+        "lock": 0,
+        "jobs.sqlite": 0,
+    }
+
+    (mine / "uploads" / "holiday.txt").touch()
+    os.utime(mine / "uploads" / "holiday.txt", (0, 0))
+    store = Store(mine)
+    store.expire(60, 10)
+    store.close()
+    assert (mine / "uploads" / "holiday.txt").exists()
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_database_of_somebody_else_is_refused_and_left_as_it_is(version: int, tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(f"CREATE TABLE offers (title TEXT); PRAGMA user_version = {version};")
+    before = path.read_bytes()
+    with pytest.raises(UnmaskError, match="is not empty and no folder of this server"):
+        Store(tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_results_go_by_age_and_by_number(store: Store) -> None:

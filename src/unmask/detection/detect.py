@@ -174,7 +174,8 @@ class Detector:
             try:
                 yield self.detect(each, frames=frames, pictures=pictures)
             except UnmaskError as error:
-                yield self.failed(each, error.reason)
+                # What is wrong with the detector is not said of the file.
+                yield self.failed(each, error.reason if error.subject == source_name(each) else str(error))
             except Exception as error:  # a hostile file may break a codec in ways nobody listed
                 yield self.failed(each, f"cannot be analysed: {type(error).__name__}: {error}")
 

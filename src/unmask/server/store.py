@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,10 @@ CREATE TABLE pictures (
     jpeg BLOB NOT NULL, PRIMARY KEY (job, number)
 );
 """
+_STRANGE = "is not empty and no folder of this server"
+_TABLES = {"jobs", "pictures"}
+#: The names of uploads; nothing else is ever deleted.
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 #: A job that was under way at this many ends of the server is not tried again: it may be what ended it.
 _ATTEMPTS = 2
 #: Seconds after which nobody waits for a verdict any more, and no upload is kept.
@@ -62,10 +67,10 @@ _COLUMNS = ", ".join(column.name for column in fields(Job))
 
 
 class Store:
-    """The folder of a server. Used by one thread.
+    """The folder of a server: made if it is not there. Used by one thread.
 
     Raises:
-        UnmaskError: the folder cannot be used, or another server uses it.
+        UnmaskError: the folder cannot be used, holds something else, or another server uses it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,16 +83,23 @@ class Store:
     def _open(self, stack: ExitStack) -> None:
         folder = self._folder
         try:
-            self._uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_for_servers(folder):
+                raise UnmaskError(folder, _STRANGE)
             stack.callback(_lock(folder).close)
-            self._database = sqlite3.connect(folder / "jobs.sqlite", isolation_level=None, check_same_thread=False)
+            database = folder / "jobs.sqlite"
+            database.touch(mode=0o600)  # the folder may be open to others: it is not ours to close
+            self._database = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
             stack.callback(self._database.close)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
-                self._database.execute(f"PRAGMA {pragma}")
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
                 raise UnmaskError(folder, f"was written by another version of unmask (schema {version})")
+            tables = {row[0] for row in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables != (_TABLES if version else set()):
+                raise UnmaskError(folder, _STRANGE)
+            self._uploads.mkdir(mode=0o700, exist_ok=True)
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+                self._database.execute(f"PRAGMA {pragma}")
             if version == 0:
                 self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
             self._recover()
@@ -210,7 +222,7 @@ class Store:
         wanted = {row[0] for row in rows}
         for path in self._uploads.iterdir():
             with suppress(FileNotFoundError):
-                if path.name not in wanted and path.stat().st_mtime <= time.time() - age:
+                if _ID.fullmatch(path.name) and path.name not in wanted and path.stat().st_mtime <= time.time() - age:
                     path.unlink()
 
     @contextmanager
@@ -224,9 +236,20 @@ class Store:
         self._database.execute("COMMIT")
 
 
+def _is_for_servers(folder: Path) -> bool:
+    """Whether a server was here before, or nobody; one that was killed at its first start leaves two empty things."""
+    names = {path.name for path in folder.iterdir()}
+    if "jobs.sqlite" in names:
+        return True
+    used = any(folder.glob("uploads/*")) or any(path.stat().st_size for path in folder.glob("lock"))
+    return names <= {"lock", "uploads"} and not used
+
+
 def _lock(folder: Path) -> TextIO:
     """Keeps a second server out of a folder until it is closed or the process ends."""
-    file = (folder / "lock").open("w")
+    path = folder / "lock"
+    path.touch(mode=0o600)
+    file = path.open("a")  # whatever is in it stays
     try:
         import fcntl
     except ImportError:  # Windows
