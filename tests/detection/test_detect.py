@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.detectors import make_detector
 from unmask import UnmaskError
 from unmask.detection import Detector, FaceScore, ScoredTrack, load_detector, rank_tracks, verdict_of
 from unmask.detector import QualityLimits
+from unmask.detector.file import BUNDLED
 from unmask.detector.frames import pooled
 from unmask.faces import Box
 
@@ -177,6 +179,29 @@ def test_many_go_on_after_a_failure_nobody_foresaw(untrained: Path, clip: Path) 
     bad, good = load_detector(untrained, fails_once).detect_many([clip, clip], frames=2)
     assert bad.error == "cannot be analysed: RuntimeError: the codec fell over"
     assert good.verdict == "no face"
+
+
+def test_a_fault_of_the_detector_is_not_said_of_the_file(untrained: Path, clip: Path, tmp_path: Path) -> None:
+    def fails(frames: object) -> list[list[object]]:
+        raise UnmaskError("finder.onnx", "is damaged")
+
+    missing = f"{tmp_path}/./missing.jpg"
+    found = load_detector(untrained, fails).detect_many([clip, missing, b"no picture"])  # type: ignore[arg-type]
+    assert [each.error for each in found] == [
+        "finder.onnx: is damaged",
+        "no such file",
+        "is not an image or video of a kind that is read here",
+    ]
+
+
+def test_an_adversary_that_is_missing_costs_its_map_and_not_the_verdict(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(BUNDLED / "default", tmp_path / "detector"))
+    (folder / "adversary.safetensors").unlink()
+    (found,) = load_detector(folder).detect_many([portrait()], pictures=True)
+    assert (found.error, found.verdict is None) == (None, False)
+    assert [each.heat is not None for each in found.evidence] == [True]
+    (note,) = found.notes
+    assert note.startswith(f"No map of the adversary: {folder / 'adversary.safetensors'}: cannot be read")
 
 
 def test_pictures_only_when_asked_for(detector: Detector, clip: Path) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike, fspath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unmask.detection import evidence, verdict
 from unmask.detection.provenance import read_provenance
-from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
+from unmask.detection.result import Detection, DetectorName, Evidence, FaceQuality, FaceScore, ScoredTrack
 from unmask.detection.source import Source, open_source, source_name
 from unmask.detector.frames import DIGITS, pooled
 from unmask.errors import UnmaskError
@@ -28,6 +29,7 @@ _BATCH = 32
 _STEP = 8
 #: The share of the work that is done when frames are read, faces found, and faces scored: about that of 1080p clips.
 _READ, _FOUND, _SCORED = 0.3, 0.8, 0.98
+_NO_SIGMA = "No map of the adversary"
 
 
 def load_detector(
@@ -148,7 +150,7 @@ class Detector:
             tell(_READ + (_FOUND - _READ) * len(found) / len(images))
         tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
         scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
-        settled, notes = verdict.settle(scored, self.card.threshold)
+        settled, warnings = verdict.settle(scored, self.card.threshold)
         detection = replace(
             self._blank(called),
             verdict=settled,
@@ -159,12 +161,12 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=notes,
+            warnings=warnings,
             provenance=read_provenance(media),
         )
         if pictures:
-            shown, remarks = evidence.collect(opened, scored, self.scorer, self.adversary)
-            detection = replace(detection, evidence=shown, notes=remarks, still=evidence.still(opened, scored))
+            shown, notes = self._evidence(opened, scored)
+            detection = replace(detection, evidence=shown, notes=notes, still=evidence.still(opened, scored))
         tell(1.0)
         return detection
 
@@ -175,13 +177,22 @@ class Detector:
                 yield self.detect(each, frames=frames, pictures=pictures)
             except UnmaskError as error:
                 # What is wrong with the detector is not said of the file.
-                yield self.failed(each, error.reason if error.subject == source_name(each) else str(error))
+                yield self.failed(each, error.reason if _is_about(error, each) else str(error))
             except Exception as error:  # a hostile file may break a codec in ways nobody listed
                 yield self.failed(each, f"cannot be analysed: {type(error).__name__}: {error}")
 
     def failed(self, media: Source, reason: str) -> Detection:
         """The answer for an input that could not be judged."""
         return replace(self._blank(source_name(media)), error=" ".join(reason.split()))
+
+    def _evidence(self, media: Media, tracks: Sequence[ScoredTrack]) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
+        """What the report shows, and what it could not; a verdict does not depend on an adversary that is damaged."""
+        try:
+            return evidence.collect(media, tracks, self.scorer, self.adversary)
+        except UnmaskError as error:
+            shown, notes = evidence.collect(media, tracks, self.scorer, None)
+            others = (note for note in notes if not note.startswith(_NO_SIGMA))
+            return shown, (*others, f"{_NO_SIGMA}: {error}.") if shown else ()
 
     def _faces(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
         """Scene and faces of each frame: MTCNN searches some and follows its finds in between, others search all."""
@@ -236,6 +247,11 @@ class Detector:
         # The frame's own pixels: the grid of a codec does not survive being scaled.
         inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
         return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside))
+
+
+def _is_about(error: UnmaskError, media: Source) -> bool:
+    """Whether an error is the fault of the input, and not of the detector."""
+    return PurePath(error.subject) == PurePath(source_name(media))
 
 
 def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:
