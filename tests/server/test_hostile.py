@@ -188,6 +188,7 @@ _FILE = _PART % (b"file", b'; filename="a"')
         (_FILE.replace(b"abc", b"") + b"--x--\r\n", "multipart/form-data; boundary=x", 400),
         (b"--x\r\n" + b"A: b\r\n" * 1000 + b"\r\nabc\r\n--x--\r\n", "multipart/form-data; boundary=x", 400),
         (b"--x\r\n\r\nabc\r\n--x--\r\n", "multipart/form-data; boundary=x", 400),
+        (_FILE, f"multipart/form-data; boundary={'x' * 400}", 400),
     ],
 )
 def test_a_form_that_is_none(server: Serving, body: bytes, kind: str, status: int) -> None:

@@ -157,7 +157,7 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
             body += chunk
             if len(body) > 4096:
                 raise Problem(413, "that is no token")
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             token = json.loads(body).get("token") if body.startswith(b"{") else None
             if isinstance(token, str) and is_token(token, settings.tokens):
                 response = Response(status_code=204)

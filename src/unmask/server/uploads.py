@@ -121,16 +121,19 @@ class _Form:
     def __init__(self, boundary: bytes) -> None:
         self.data, self.size, self.name = bytearray(), 0, b""
         self._files, self._field, self._value, self._ended = 0, bytearray(), bytearray(), False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-                "on_header_end": self._header,
-                "on_part_data": self._data,
-                "on_end": self._end,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                    "on_header_end": self._header,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError:
+            raise Problem(400, "the boundary of the form is too long") from None
 
     def feed(self, chunk: bytes) -> None:
         try:
