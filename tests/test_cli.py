@@ -134,6 +134,21 @@ def test_a_file_name_cannot_break_the_lines(
     assert [os.path.exists(each["path"]) for each in json.loads(result.read_text())] == [True, True]  # noqa: PTH110
 
 
+def test_a_name_that_the_output_cannot_show_ends_nothing(untrained: Path, tmp_path: Path) -> None:
+    for name in ("я.png", "b.png"):
+        write_image(tmp_path / name, portrait())
+    command = [sys.executable, "-m", "unmask", "detect", "я.png", "b.png", "--detector", str(untrained)]
+    done = subprocess.run(
+        [*command, "--json", "verdicts.json"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=True,
+    )
+    assert [line.split()[2] for line in done.stdout.decode("latin-1").splitlines()] == ["\\u044f.png", "b.png"]
+    assert [each["path"] for each in json.loads((tmp_path / "verdicts.json").read_text())] == ["я.png", "b.png"]
+
+
 @pytest.mark.parametrize("option", ["--json", "--report"])
 def test_an_output_that_cannot_be_written_is_named_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ _LIGHT = ("detect", "prepare", "serve", "table")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (bad options raise ``SystemExit``, as argparse does)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # else one name it cannot print ends the work on all
     options = _parser().parse_args(_plain(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))
