@@ -208,6 +208,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     found = json.loads(out.read_text())
     assert {flag["kind"]: len(flag["rows"]) for flag in found["flags"]} == {"one-class split": 1, "key twice": 4}
     assert found["counts"][0]["rows"] == 5
+    write_faces(table, [face(seed, label="fake", method="[red]x", video="v", source="s") for seed in range(2)])
+    assert main(["table", str(table)]) == 1
+    assert " [red]x " in capsys.readouterr().out
     table.write_bytes(b"")
     assert main(["table", str(table)]) == 2
     assert main(["table", str(tmp_path / "none.parquet")]) == 2

@@ -111,6 +111,16 @@ def text_of(evaluation: Evaluation) -> str:
     return console.export_text()
 
 
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    rows = [{**row, "method": row["method"] if row["label"] == "real" else "swap[v2]"} for row in noisy_rows()]
+    rows[-1]["method"] = "\x1b[31m"
+    broken = tmp_path / "broken[v1].parquet"
+    broken.write_bytes(b"PAR1")
+    shown = text_of(evaluate(Brightness(), [write(tmp_path / "faces[v1].parquet", rows), broken], bootstrap=0))
+    for name in ("faces[v1].parquet", "swap[v2]", "\\x1b[31m", "broken[v1].parquet: "):
+        assert name in shown
+
+
 def test_figures_are_those_of_scikit_learn(tmp_path: Path) -> None:
     rows = noisy_rows()
     [found] = strict(evaluate(Brightness(), [write(tmp_path / "t.parquet", rows)], bootstrap=100))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.commands import detect_archive
 from unmask.commands.inputs import inputs
-from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, printable, refuse
+from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, refuse
 from unmask.errors import UnmaskError
+from unmask.printing import printable
 
 if TYPE_CHECKING:
     from unmask.detection import Detection

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unmask.commands.inputs import inputs
-from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, printable, progress
+from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, progress
 from unmask.errors import UnmaskError
+from unmask.printing import printable
 
 
 def add(detect: argparse.ArgumentParser) -> None:

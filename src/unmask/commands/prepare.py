@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, progress
 from unmask.errors import UnmaskError
+from unmask.printing import cell, printable
 
 if TYPE_CHECKING:
     from unmask.data.prepare import PrepareRecipe, Report
@@ -200,25 +201,25 @@ def _print(report: Report, out: str) -> None:
         table.add_column(column, justify="right")
     for entry in report.counts:
         *names, clips, rows = entry.values()
-        table.add_row(*(name or "-" for name in names), f"{clips:,}", f"{rows:,}")
+        table.add_row(*(cell(name or "-") for name in names), f"{clips:,}", f"{rows:,}")
     # A file or pipe has no width: nothing may be cut off there.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
     for note in report.notes[:SHOWN]:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     without = [each["reason"] for each in report.reasons if each["state"] == "no face"]
     for reason in without[:SHOWN]:
-        print(f"without a face: {reason}")
+        print(f"without a face: {printable(reason)}")
     if len(without) > SHOWN:
         print(f"without a face: {len(without) - SHOWN:,} more")
     for remark in report.remarks[:SHOWN]:
-        print(f"remark: {remark}")
+        print(f"remark: {printable(remark)}")
     if len(report.remarks) > SHOWN:
         print(f"remarks: {len(report.remarks) - SHOWN:,} more")
     for reason, faces in report.left_out.items():
-        print(f"left out: {_count(faces, 'face')}: {reason}")
+        print(f"left out: {_count(faces, 'face')}: {printable(reason)}")
     states = f"{report.done:,} done, {report.without_face:,} without a face, {report.broken:,} broken"
     left = f", {report.to_do:,} not yet" if report.to_do else ""
-    print(f"{_count(report.clips, 'clip')}: {states}{left}; {_count(report.rows, 'face')} in {out}")
+    print(f"{_count(report.clips, 'clip')}: {states}{left}; {_count(report.rows, 'face')} in {printable(out)}")
     now = f"{_count(report.clips_now, 'clip')}, {_count(report.rows_now, 'face')}, {report.minutes:.1f} minutes"
     print(f"this run: {now}", flush=True)
 

@@ -8,7 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import dedent, indent
 
-from unmask.commands.terminal import FAILED, complain, printable
+from unmask.commands.terminal import FAILED, complain
+from unmask.printing import cell, printable
 
 #: So many problems of one kind are printed; all of them are in the JSON.
 SHOWN = 10
@@ -22,7 +23,6 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
     """
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from unmask.data.layouts import read_layout
     from unmask.data.layouts.check import describe
@@ -40,8 +40,7 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
     for row in found.counts:
         *names, clips, files, masks = vars(row).values()
         words = [*(name or "-" for name in names), f"{clips:,}", f"{files:,}", f"{masks:,}" if masks else "-"]
-        # Names of folders are no markup.
-        table.add_row(*(Text(printable(word)) for word in words))
+        table.add_row(*map(cell, words))
     # A file or pipe has no width: nothing may be cut off there.
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
     for note in found.notes:

@@ -8,7 +8,8 @@ import os
 import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, count, positive, printable, progress
+from unmask.commands.terminal import FAILED, count, positive, progress
+from unmask.printing import cell, printable
 
 
 def add(commands: Any) -> None:
@@ -47,12 +48,12 @@ def run(options: argparse.Namespace) -> int:
         grid.add_column(name, justify="right")
     for each in found.counts:
         names = (each.dataset, each.split or "-", each.method, each.quality, each.label)
-        grid.add_row(*map(printable, names), *(f"{number:,}" for number in (each.rows, each.videos, each.sources)))
+        grid.add_row(*map(cell, names), *(f"{number:,}" for number in (each.rows, each.videos, each.sources)))
     Console(width=None if sys.stdout.isatty() else 160).print(grid)
     sizes = ", ".join(f"{size} ({number:,})" for size, number in list(found.sizes.items())[:4])
     print(f"{found.rows:,} rows in {len(found.tables)} files; images {sizes or 'none'}")
     for flag in found.flags:
-        print(f"{flag.kind}: {flag.message}")
+        print(f"{flag.kind}: {printable(flag.message)}")
         for line in flag.rows[: options.show]:
             print(f"  {printable(line)}")
         if len(flag.rows) > options.show:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
+from unmask.printing import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -38,6 +39,7 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -45,7 +47,7 @@ def progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
         def show(table: str, done: int, total: int) -> None:
             if table not in tasks:
-                tasks[table] = bar.add_task(Path(table).name, total=total)
+                tasks[table] = bar.add_task(escape(printable(Path(table).name)), total=total)
             bar.update(tasks[table], completed=done)
 
         yield show
@@ -82,11 +84,3 @@ def refuse(options: argparse.Namespace, names: Sequence[str], reason: str) -> No
 
 def complain(message: object) -> None:
     print(f"unmask: {printable(str(message))}", file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """One line whatever is in a file name: control characters and undecodable bytes become escapes."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
-        for letter in text
-    )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from unmask.detector.frames import pooled
 from unmask.evaluation.bootstrap import Estimate
+from unmask.printing import cell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -145,7 +146,7 @@ def render(evaluation: Evaluation) -> Table:
     for result in evaluation.tables:
         name = Path(result.table).name if result.table else result.table
         if result.error is not None:
-            table.add_row(f"{name}: {result.error.removeprefix(f'{result.table}: ')}")
+            table.add_row(cell(f"{name}: {result.error.removeprefix(f'{result.table}: ')}"))
         if result.levels is None:
             continue
         _add(table, name, result.levels, "video")
@@ -166,7 +167,7 @@ def _add(table: Table, name: str, levels: Levels, level: str) -> None:
     counts = levels.counts
     unit = "videos" if level == "video" else "rows"
     classes = f"{counts[f'real_{unit}']} + {counts[f'fake_{unit}']}"
-    table.add_row(name, level, classes, *(with_interval(metrics[metric]) for metric in _COLUMNS))
+    table.add_row(cell(name), level, classes, *(with_interval(metrics[metric]) for metric in _COLUMNS))
 
 
 def with_interval(found: Estimate) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from unmask.printing import cell
 from unmask.protocols.protocol import SCOPES
 
 
@@ -14,18 +15,18 @@ def render(summary: Mapping[str, Any]) -> Table:
     """Methods down, scopes across: mean AUC in points, ± its standard deviation over seeds, and gains over plain."""
     scopes = [scope for scope in SCOPES if any(scope in each for each in summary["methods"].values())]
     title = f"{summary['protocol']}: {summary['finished']} of {summary['planned']} runs; AUC, gain over plain"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=cell(title, "table.title"), title_justify="left")
     table.add_column("method", no_wrap=True)
     for scope in scopes:
         table.add_column(scope, justify="right")
         table.add_column("gain", justify="right")
     table.add_column("img/s", justify="right")
     for name, method in summary["methods"].items():
-        row = [name]
+        row: list[str] = []
         for scope in scopes:
             row += [spread_text(method.get(scope)), _gain(summary["gains"].get(name, {}).get(scope))]
         speed = method["images_per_second"]
-        table.add_row(*row, "" if speed is None else f"{speed:.1f}")
+        table.add_row(cell(name), *row, "" if speed is None else f"{speed:.1f}")
     return table
 
 
@@ -35,13 +36,14 @@ def render_best(summary: Mapping[str, Any]) -> Table | None:
     if not over:
         return None
     scopes = [scope for scope in SCOPES if any(scope in each for each in over.values())]
-    table = Table(title=f"{summary['best']}: gain over each", title_justify="left")
+    table = Table(title=cell(f"{summary['best']}: gain over each", "table.title"), title_justify="left")
     table.add_column("method", no_wrap=True)
     for scope in (*scopes, "seeds"):
         table.add_column(scope, justify="right")
     for name, gains in over.items():
         found = [gains[scope] for scope in scopes]
-        table.add_row(name, *map(_interval, found), str(max((each["seeds"] for each in found if each), default=0)))
+        seeds = max((each["seeds"] for each in found if each), default=0)
+        table.add_row(cell(name), *map(_interval, found), str(seeds))
     return table
 
 

@@ -221,6 +221,18 @@ def test_the_command_on_a_tree_with_everything_that_can_be_wrong(
     }
 
 
+def test_a_name_cannot_break_the_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    src, out = tmp_path / "src", tmp_path / "out"
+    clips.with_face(src / "fake" / "[red]x" / "clip.mp4", 1)
+    empty = clips.without_face(src / "real" / "empty.mp4")
+    empty.replace(empty.with_name("\x1b[31m\udcff.mp4"))
+    assert main(["prepare", "folders", str(src), str(out), "--frames", "1", "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert f"without a face: {src}/real/\\x1b[31m\\udcff.mp4: no face in" in printed
+    assert " [red]x " in printed
+    assert "2 clips: 1 done, 1 without a face" in printed
+
+
 def test_progress_where_there_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

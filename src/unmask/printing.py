@@ -1,0 +1,23 @@
+"""Names in terminals: whatever is in the name of a file or a folder, it stays one line and does nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def printable(text: str) -> str:
+    """One line whatever is in a file name: control characters and undecodable bytes become escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in text
+    )
+
+
+def cell(text: str, style: str = "") -> Text:
+    """A name in a table of rich, to which brackets in a plain text would be markup."""
+    from rich.text import Text
+
+    return Text(printable(text), style)
