@@ -211,7 +211,7 @@ def test_a_bad_detector_is_one_line_and_usage(
 ) -> None:
     pickle = tmp_path / "model.pth"
     pickle.write_bytes(b"\x80\x04")
-    for detector in ("no detector", str(tmp_path), str(pickle)):
+    for detector in ("no detector", str(tmp_path), str(pickle), "a" * 300, f"{'a' * 300}.onnx"):
         assert main([*command, detector, *(["x.parquet"] if command == ["evaluate"] else [])]) == 2
         (error,) = capsys.readouterr().err.splitlines()
         assert detector in error

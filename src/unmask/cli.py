@@ -53,10 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_no_more()
         return FAILED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            _print_no_more()
+            complain(f"what was to be written or printed could not be: {error.strerror}")
+            return USAGE
+        if not isinstance(error.filename, str | bytes):
             raise
-        _print_no_more()
-        complain(f"what was to be written or printed could not be: {error.strerror}")
+        # A path that nobody can look at, wherever it was given: a traceback would end with 1, "some inputs failed".
+        complain(f"{os.fsdecode(error.filename)}: {error.strerror}")
         return USAGE
 
 

@@ -62,6 +62,14 @@ def test_it_refuses_in_one_line(
     assert reason in error
 
 
+def test_without_a_home_a_folder_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)  # whom the system does not know
+    assert main(["serve", "--port", "0"]) == 2
+    assert capsys.readouterr().err.endswith("unmask: --data: is needed: this user has no home directory\n")
+
+
 def test_what_is_missing_in_a_worker_is_said_with_what_to_install(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

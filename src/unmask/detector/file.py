@@ -80,14 +80,21 @@ def find_detector(name_or_path: str | os.PathLike[str]) -> Path:
     """The folder of a detector, see :func:`read_detector`; what is in it is not looked at.
 
     Raises:
-        UnmaskError: there is no such folder.
+        UnmaskError: there is no such folder, or nobody may look.
     """
     path = Path(name_or_path)
+    try:
+        return _find(path, str(name_or_path))
+    except OSError as error:  # a name that is too long, a folder above that may not be searched
+        raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _find(path: Path, given: str) -> Path:
     if path.name in (CARD, WEIGHTS, ONNX) and path.is_file():
         return path.parent
     # A bare name means the bundled detector whatever lies in the current folder: `./default` is the folder.
     bundled = BUNDLED / path
-    if str(name_or_path) == path.name and path.name not in ("", ".", "..") and bundled.is_dir():
+    if given == path.name and path.name not in ("", ".", "..") and bundled.is_dir():
         return bundled
     if path.is_dir():
         return path
@@ -101,11 +108,11 @@ def find_detector(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if not path.exists():
-        others = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in _PICKLES)
-        instead = f"; {others[0]} is a pickle, which could run code and is not loaded" if others else ""
-        raise UnmaskError(path, f"the file is missing{instead}")
     try:
+        if not path.exists():
+            others = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in _PICKLES)
+            instead = f"; {others[0]} is a pickle, which could run code and is not loaded" if others else ""
+            raise UnmaskError(path, f"the file is missing{instead}")
         return path.read_bytes()
     except OSError as error:
         raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error

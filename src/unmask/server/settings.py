@@ -6,13 +6,22 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unmask.errors import UnmaskError
+
 MB = 2**20
 
 
 def default_folder() -> Path:
-    """Where uploads and results wait: ``$XDG_STATE_HOME/unmask/server``."""
+    """Where uploads and results wait: ``$XDG_STATE_HOME/unmask/server``.
+
+    Raises:
+        UnmaskError: the user has no home, and the variable names no folder.
+    """
     state = os.environ.get("XDG_STATE_HOME", "")
-    return Path(state if os.path.isabs(state) else Path("~/.local/state").expanduser()) / "unmask" / "server"  # noqa: PTH117
+    try:
+        return Path(state if os.path.isabs(state) else Path("~/.local/state").expanduser()) / "unmask" / "server"  # noqa: PTH117
+    except RuntimeError as error:
+        raise UnmaskError("--data", "is needed: this user has no home directory") from error
 
 
 @dataclass(frozen=True)
