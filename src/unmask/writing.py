@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if not target.parent.is_dir():
             raise UnmaskError(target, f"the folder {target.parent} does not exist")
         if not _is_written_as_it_is(target):
-            with tempfile.TemporaryFile(dir=target.parent):
+            with tempfile.TemporaryFile(dir=_target(target).parent):
                 pass
         if target.exists() and not os.access(target, os.W_OK):
             raise UnmaskError(target, "the file is there and may not be written")
@@ -68,21 +69,36 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes the place of ``path`` when the block ends, and vanishes if it fails.
 
     What was written is on the disk before the name points to it: a kill or a power cut leaves the old file or the new.
+    A file that was there leaves its mode to the new one, and a link stays one: what it leads to is replaced.
     ``OSError`` where it cannot be written.
     """
+    path = _target(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        Path(name).chmod(_mode(path))  # mkstemp makes files that only their owner can read
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads, in the end."""
+    return Path(os.path.realpath(path))
+
+
+def _mode(path: Path) -> int:
+    """Of the file that is there, else of a new one."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def _is_written_as_it_is(target: Path) -> bool:
