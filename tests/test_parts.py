@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, find_parts, read_notes, read_tables
+from unmask.parts import Parts, Shard, check_recipe, find_parts, read_notes, read_tables
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.binary())])
 
@@ -129,6 +129,23 @@ def test_a_file_that_is_no_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "part-0-of-1-000000.parquet").write_text("not Parquet")
     with pytest.raises(UnmaskError, match="not a part written by unmask"):
         read_notes(tmp_path)
+
+
+def test_a_copy_of_a_part_is_no_part(tmp_path: Path) -> None:
+    with Parts(tmp_path, SCHEMA) as parts:
+        parts.add("a", _rows("a", 1))
+    (part,) = find_parts(tmp_path)
+    part.with_name("part-0-of-1-000000 (copy).parquet").write_bytes(part.read_bytes())
+    with Parts(tmp_path, SCHEMA) as parts:
+        parts.add("b", _rows("b", 1))
+    assert [path.name for path in find_parts(tmp_path)] == ["part-0-of-1-000000.parquet", "part-0-of-1-000001.parquet"]
+    assert list(_keys(tmp_path)) == ["a", "b"]
+
+
+def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "_recipe.json").write_text("[]")
+    with pytest.raises(UnmaskError, match=r"_recipe\.json: cannot be read"):
+        check_recipe(tmp_path, {"frames": 32})
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from unmask.writing import replacing, write_text
 
 _FOOTER = b"unmask.parts"
 _GROUP = 256  # rows
+_PART = re.compile(r"part-(\d+-of-\d+)-(\d+)\.parquet")
 
 #: In the folder of the parts: what every run there does to its items.
 RECIPE_FILE = "_recipe.json"
@@ -102,8 +104,8 @@ class Parts:
         except OSError as error:
             self._locks.close()
             raise UnmaskError(self.folder, f"cannot be written: {error.strerror or error}") from error
-        numbers = (int(path.stem.rsplit("-", 1)[1]) for path in self.folder.glob(f"part-{self.shard}-*.parquet"))
-        self._next = max(numbers, default=-1) + 1
+        found = (_PART.fullmatch(path.name) for path in find_parts(self.folder))
+        self._next = max((int(each[2]) for each in found if each and each[1] == str(self.shard)), default=-1) + 1
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,22 +153,27 @@ def iterate_notes(folder: str | Path) -> Iterator[tuple[float, dict[str, Any]]]:
     """Part by part: when it was written, seconds since 1970, and the notes on its items. Reads footers only."""
     for path in find_parts(folder):
         try:
-            said = json.loads((pq.read_metadata(path).metadata or {})[_FOOTER])
+            with path.open("rb") as file:  # Arrow opens no name that is not UTF-8
+                said = json.loads((pq.read_metadata(file).metadata or {})[_FOOTER])
             yield said["time"], said["items"]
-        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise UnmaskError(path, f"not a part written by unmask ({error})") from error
 
 
 def find_parts(folder: str | Path) -> list[Path]:
-    """The parts that are there now; others may appear at any moment, but none of these changes."""
-    return sorted(Path(folder).glob("part-*.parquet"))
+    """The parts that are there now; others may appear at any moment, but none of these changes.
+
+    What has another name, such as a copy that a file manager made, is none: its rows would be there twice.
+    """
+    return sorted(path for path in Path(folder).glob("part-*.parquet") if _PART.fullmatch(path.name))
 
 
 def read_tables(parts: Iterable[Path], columns: Iterable[str]) -> Iterator[pa.Table]:
     """The rows of the given parts, part by part."""
     for path in parts:
         try:
-            yield pq.read_table(path, columns=list(columns))
+            with path.open("rb") as file:
+                yield pq.read_table(file, columns=list(columns))
         except (pa.ArrowException, OSError) as error:
             raise UnmaskError(path, f"not a readable part ({error})") from error
 
@@ -187,6 +194,8 @@ def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
         return
     try:
         before = json.loads(path.read_text("utf-8"))
+        if not isinstance(before, dict):
+            raise ValueError("it holds no values by name")
         names = sorted(set(before) | set(made))
         other = [
             f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)

@@ -224,6 +224,15 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert detect_archive([path], tmp_path / "out", "default").files == 0
 
 
+def test_an_output_whose_name_is_no_text(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out\udcff"
+    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
+    assert main(command) == main(command) == 0
+    assert "0 files judged now, 1 in" in capsys.readouterr().out
+    assert json.loads((out / "_summary.json").read_text())["files"] == 1
+    assert "out\\udcff" in (out / "_summary.html").read_text()
+
+
 def test_the_exit_code_is_of_the_files_that_are_meant(
     archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

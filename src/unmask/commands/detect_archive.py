@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     summary = summarise_archive(out)
     # Names that Parquet readers leave out when they read the folder.
     write_text(out / "_summary.json", json.dumps(summary, indent=1) + "\n")
-    write_text(out / "_summary.html", render_summary(summary, options.out))
+    write_text(out / "_summary.html", render_summary(summary, printable(options.out)))
     tally = ", ".join(f"{count:,} {verdict}" for verdict, count in summary["verdicts"].items())
     if judged.failed_before:
         complain(f"{judged.failed_before:,} files could not be judged earlier: see _summary.html, or add --retry")

@@ -227,4 +227,5 @@ def _row(path: str, error: str | None) -> dict[str, Any]:
         size = Path(path).stat().st_size
     except (OSError, ValueError):
         size = None
+    error = None if error is None else as_text(error)  # it may name a file
     return {"path": as_text(path), "error": error, "judged": int(1000 * time.time()), "size": size}
