@@ -91,6 +91,7 @@ def test_they_are_shown_beside_the_verdict(image: bytes, untrained: Path, tmp_pa
     found, plain = detector.detect(path, pictures=True), detector.detect(image)
     assert found.provenance is not None
     assert found.provenance.says_synthetic
+    assert found.to_json()["provenance"]["says_synthetic"] is True
     assert (found.provenance.state, found.provenance.signer) == ("valid", "Camera, Test House")
     assert found.provenance.generator is not None
     assert found.provenance.generator.startswith("test camera 1.0")

@@ -91,6 +91,20 @@ def test_several_files_from_choice_to_result(
     assert server.uploads == []
 
 
+def test_a_picture_that_calls_itself_machine_made(
+    page: playwright.Page, server: Serving, photo: Path, tmp_path: Path
+) -> None:
+    from tests.detection.test_provenance import sign
+
+    (tmp_path / "signed.jpg").write_bytes(sign(photo.read_bytes())[0])
+    page.goto(server.url)
+    page.get_by_label("Choose files").set_input_files([tmp_path / "signed.jpg", photo])
+    _until_done(page)
+    said = "They themselves call the picture machine-made. The verdict does not rest on this."
+    assert said in _card(page, "signed.jpg").text_content()
+    assert said not in _card(page, photo.name).text_content()
+
+
 def test_the_box_is_on_the_face(page: playwright.Page, server: Serving, photo: Path) -> None:
     page.goto(server.url)
     page.get_by_label("Choose files").set_input_files(photo)

@@ -62,6 +62,7 @@ class Provenance:
             "generator": self.generator,
             "actions": list(self.actions),
             "sources": list(self.sources),
+            "says_synthetic": self.says_synthetic,
             "problems": list(self.problems),
         }
 

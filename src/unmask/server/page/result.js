@@ -114,8 +114,9 @@ const CREDENTIALS = {
   elsewhere: "It names an address where its content credentials are kept; nothing was fetched.",
 };
 
-function credentials({ state, signer, time, generator, actions, sources, problems }) {
-  const said = CREDENTIALS[state] ?? "It carries content credentials that cannot be read.";
+function credentials({ state, signer, time, generator, actions, sources, says_synthetic: synthetic, problems }) {
+  const told = CREDENTIALS[state] ?? "It carries content credentials that cannot be read.";
+  const said = synthetic ? `${told} They themselves call the picture machine-made.` : told;
   const rows = [["Signed by", signer], ["On", time], ["Made with", generator], ["Actions", actions?.join(", ")], ["Source", sources?.join(", ")], ["Problems", problems?.join(", ")]];
   return [element("p", {}, `${said} The verdict does not rest on this.`), definitions(rows.filter(([, value]) => value))];
 }
