@@ -78,6 +78,17 @@ def test_seeking_gives_the_frames_that_decoding_through_gives(make_video: MakeVi
         np.testing.assert_array_equal(frame.image, every[frame.index].image)
 
 
+@pytest.mark.parametrize(
+    ("codec", "options"), [("libx264", {"bf": "3"}), ("libsvtav1", {"svtav1-params": "hierarchical-levels=3"})]
+)
+def test_places_give_the_frames_of_these_numbers(make_video: MakeVideo, codec: str, options: dict[str, str]) -> None:
+    """Also those that no other frame needs."""
+    places = [2, 11, 13, 22, 29, 30, 41]
+    taken = list(MediaStream(make_video(codec=codec, options=options, count=45), places=places))
+    assert [frame.index for frame in taken] == places
+    assert all(abs(number_of(frame.image) - frame.index) <= 1 for frame in taken)
+
+
 def test_reading_twice_gives_the_same_bytes(make_video: MakeVideo) -> None:
     path = make_video()
     first, second = (read_media(path, frames=5).frames for _ in range(2))
@@ -110,6 +121,18 @@ def test_no_duration_and_no_frame_count_in_the_container(make_video: MakeVideo) 
     media = read_media(raw, frames=4)
     assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
     assert media.duration is not None
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("ts", "libx264"), ("vob", "mpeg2video"), ("mkv", "libx264")])
+def test_joined_recordings_are_looked_at_to_the_end(make_video: MakeVideo, suffix: str, codec: str) -> None:
+    """In the second the time stamps start over: its frames must not pass for those of the first."""
+    first, second = make_video(f"a.{suffix}", codec=codec), make_video(f"b.{suffix}", count=20, codec=codec)
+    both = first.with_name(f"both.{suffix}")
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    media = read_media(both, frames=6)
+    assert media.duration == pytest.approx(2.4)
+    assert [frame.index for frame in media.frames] == [5, 15, 25, 35, 45, 55]
+    assert all(abs(number_of(frame.image) - frame.index % 40) <= 1 for frame in media.frames)
 
 
 def test_a_header_that_lies_about_the_duration(make_video: MakeVideo) -> None:

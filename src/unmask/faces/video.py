@@ -60,8 +60,8 @@ class Video:
             self._tick = float(stream.time_base or 0)
             self._numbered = not self._stamps
             if self._numbered:
-                # Without time stamps a frame is known by its number, and only a full pass tells how many there
-                # are.
+                # Without time stamps to go by a frame is known by its number, and only a full pass tells how many
+                # there are.
                 self._tick = 1 / float(stream.average_rate or stream.base_rate or 25)
         if self._numbered:
             self._choose_again()
@@ -212,18 +212,22 @@ class _Nameless:
 def _scan(path: Path, container: Any, stream: Any) -> tuple[list[int], list[int], int]:
     """Time stamps of all frames and of the keyframes, sorted, and the duration of the last frame, in ticks.
 
-    All empty if some frame has no time stamp of its own.
+    All empty if some frame has no time stamp of its own, or if they start over: then two frames may share one.
     """
     stamps: list[int] = []
     keyframes: list[int] = []
     length: dict[int, int] = {}
+    latest: int | None = None
     for packet in _packets(container, stream):
         if not packet.size or packet.is_discard:
             continue
         if not stamps and packet.has_sidedata("encryption_info"):  # Common Encryption, ISO 23001-7
             raise UnmaskError(path, "the video is encrypted")
-        if packet.pts is None:
+        # In order of decoding time only rises, unless recordings were joined.
+        joined = latest is not None and packet.dts is not None and packet.dts < latest
+        if packet.pts is None or joined:
             return [], [], 0
+        latest = packet.dts if packet.dts is not None else latest
         stamps.append(packet.pts)
         length[packet.pts] = packet.duration or 0
         if packet.is_keyframe:
@@ -240,6 +244,8 @@ def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | Non
     import av
 
     context, number = stream.codec_context, 0
+    if context.codec.canonical_name == "av1":
+        wanted = None  # its decoder asks only once, when it opens, what may be left out
     for packet in _packets(container, stream):
         if wanted is not None:
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in wanted else "NONREF"
