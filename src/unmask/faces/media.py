@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,8 +220,8 @@ def find_media(
 
     Args:
         folder: where to look.
-        unreadable: called with the path of a folder that cannot be read or a link that leads nowhere, and the reason;
-            it is left out.
+        unreadable: called with the path of a folder or file that cannot be read or a link that leads nowhere, and the
+            reason; it is left out, and the rest goes on.
         left_out: called with every other file's path, hidden ones excepted.
 
     Raises:
@@ -241,10 +243,17 @@ def find_media(
             if not is_media(name):
                 if left_out is not None:
                     left_out(str(path))
-            elif path.is_file():
+                continue
+            try:
+                regular = stat.S_ISREG(path.stat().st_mode)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    failed(error)  # such as a folder that may be listed but not entered, or a link into one
+                elif path.is_symlink() and unreadable is not None:
+                    unreadable(str(path), "is a link that leads nowhere")
+                continue
+            if regular:
                 yield path
-            elif path.is_symlink() and not path.exists() and unreadable is not None:
-                unreadable(str(path), "is a link that leads nowhere")
 
 
 def _may_move(head: bytes) -> bool:
