@@ -23,3 +23,14 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
     reason = "is a link that leads nowhere"
     assert list(inputs([str(tmp_path)])) == [(str(tmp_path / "a.jpg"), None), (str(tmp_path / "gone.jpg"), reason)]
+
+
+def test_in_one_folder_links_give_every_file_once(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "folder", tmp_path / "outside.mp4"
+    (folder / ".hidden").mkdir(parents=True)
+    for file in (folder / "b.mp4", folder / ".hidden" / "h.mp4", outside):
+        file.touch()
+    for name, target in (("a", "b.mp4"), ("c", "b.mp4"), ("d", outside), ("e", outside), ("f", ".hidden/h.mp4")):
+        (folder / f"{name}.mp4").symlink_to(target)
+    found = [Path(path).name for path, problem in inputs([str(folder)]) if problem is None]
+    assert found == ["b.mp4", "d.mp4", "f.mp4"]

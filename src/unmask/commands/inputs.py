@@ -6,6 +6,7 @@ import collections
 import functools
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from unmask.errors import UnmaskError
 
@@ -19,8 +20,9 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
     from unmask.faces import find_media
 
     named = list(paths)
-    # In one folder nothing is met twice: millions of names need not be kept to know that.
-    seen: set[str] | None = set() if len(named) > 1 else None
+    seen: set[str] = set()
+    # In one folder only links lead to what is met before or after: millions of names need not be kept to know that.
+    alone = len(named) == 1
     for path in named:
         if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
             yield from _once(path, seen)
@@ -31,7 +33,10 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
         try:
             for each in find_media(path, functools.partial(_note, problems), functools.partial(_count, others)):
                 empty = False
-                yield from _once(str(each), seen)
+                if alone and not each.is_symlink():
+                    yield str(each), None
+                elif not (alone and _listed_itself(each, path)):
+                    yield from _once(str(each), seen)
         except (UnmaskError, OSError) as error:
             reason = error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
             problems.append((path, reason))
@@ -43,13 +48,21 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
             complain(f"{path}: left out, for want of an image's or video's suffix: {others.total()} ({kinds})")
 
 
-def _once(path: str, seen: set[str] | None) -> Iterator[tuple[str, None]]:
-    if seen is not None:
-        real = os.path.realpath(path)
-        if real in seen:
-            return
+def _once(path: str, seen: set[str]) -> Iterator[tuple[str, None]]:
+    real = os.path.realpath(path)
+    if real not in seen:
         seen.add(real)
-    yield path, None
+        yield path, None
+
+
+def _listed_itself(link: Path, folder: str) -> bool:
+    """Whether what a link in a folder leads to is found in that folder under its own name, too."""
+    from unmask.faces import is_media
+
+    real, root = link.resolve(), Path(folder).resolve()
+    if not real.is_relative_to(root) or not is_media(real):
+        return False
+    return not any(part.startswith(".") for part in real.relative_to(root).parts)
 
 
 def _count(others: collections.Counter[str], path: str) -> None:
