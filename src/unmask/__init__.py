@@ -19,7 +19,7 @@ __all__ = ["UnmaskError", "__version__", "load_detector"]
 
 
 def __getattr__(name: str) -> Any:
-    # `import unmask` stays instant: torch is loaded when a detector is.
+    # `import unmask` stays instant: what a detector needs (numpy, ONNX Runtime) is loaded when it is asked for.
     if name == "load_detector":
         from unmask.detection import load_detector
 
