@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -125,6 +126,17 @@ def test_a_face_in_a_picture_of_12000_pixels(detector: Detector, tmp_path: Path)
     found = detector.detect(write_image(tmp_path / "wide.jpg", wide))
     assert found.width == 12_000
     assert found.verdict in ("real", "fake", "no face")
+
+
+def test_a_verdict_on_half_a_video_says_so(detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "half.mkv"
+    noise = np.random.default_rng(0).integers(0, 60, (20, 256, 256, 3), np.uint8)
+    write_video(path, list(portrait() // 2 + noise))
+    assert detector.detect(path, frames=2).warnings == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = detector.detect(path, frames=2)
+    assert found.verdict in ("real", "fake")
+    assert re.fullmatch(r"the video is damaged: only [01]\.\d s of 2\.0 s could be read", found.warnings[0])
 
 
 def _broken(name: str, tmp_path: Path, clip: Path) -> Path:

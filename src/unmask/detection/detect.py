@@ -161,7 +161,7 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=warnings,
+            warnings=_about_the_file(opened) + warnings,
             provenance=read_provenance(media),
         )
         if pictures:
@@ -252,6 +252,14 @@ class Detector:
 def _is_about(error: UnmaskError, media: Source) -> bool:
     """Whether an error is the fault of the input, and not of the detector."""
     return PurePath(error.subject) == PurePath(source_name(media))
+
+
+def _about_the_file(media: Media) -> tuple[str, ...]:
+    """What to keep in mind about a verdict whatever the faces are, in plain words."""
+    if media.loss is None:
+        return ()
+    read, promised = media.loss
+    return (f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read",)
 
 
 def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:

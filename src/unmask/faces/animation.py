@@ -36,6 +36,8 @@ class Animation:
 
     #: What does not decode is not counted, so that all that is wanted comes out.
     complete = True
+    #: Nor does a header say how much there should be.
+    loss = None
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels

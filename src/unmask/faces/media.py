@@ -63,6 +63,8 @@ class Media:
         width, height: pixels of the upright frames.
         duration: seconds, from the time stamps that are there, not from the header; None for an image.
         frames: at least one, in order of time.
+        loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a
+            little is missing, as far as the file itself tells.
     """
 
     path: str
@@ -71,6 +73,7 @@ class Media:
     height: int
     duration: float | None
     frames: list[Frame]
+    loss: tuple[float, float] | None = None
 
 
 class MediaStream:
@@ -145,6 +148,11 @@ class MediaStream:
         many as wanted, spread over those that decode."""
         return self._video is None or self._video.complete
 
+    @property
+    def loss(self) -> tuple[float, float] | None:
+        """As :attr:`Media.loss` has it, once the frames have been taken."""
+        return None if self._video is None else self._video.loss
+
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time."""
         if self._video is None:
@@ -157,7 +165,7 @@ class MediaStream:
 
 
 def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | None = None, *, threads: int = 0) -> Media:
-    """All frames of a :class:`MediaStream` at once. A damaged video gives the frames that decode.
+    """All frames of a :class:`MediaStream` at once. A damaged video gives the frames that decode, and says so.
 
     Raises:
         UnmaskError: as there; or the frames take more than ``MAX_BYTES``.
@@ -167,7 +175,7 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    return Media(str(path), stream.kind, width, height, stream.duration, taken)
+    return Media(str(path), stream.kind, width, height, stream.duration, taken, stream.loss)
 
 
 def _held(stream: MediaStream) -> list[Frame]:

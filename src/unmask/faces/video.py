@@ -15,6 +15,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice, worthwhile_seeks
+from unmask.faces.scan import packets, scan
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
 # formats are there to say what is wrong with them.
@@ -26,10 +27,10 @@ Picture = tuple[int, float, np.ndarray]
 class Video:
     """Frames of the first moving picture in a file, upright, in order of time, one after the other.
 
-    Nothing the header claims about duration or number of frames is believed: the packets are counted first, which
-    decodes nothing. Iterating decodes up to the last wanted frame and holds one at a time. If :attr:`complete` is
-    False afterwards, some of the frames did not decode; the choice has then been made again among those that do, and
-    iterating once more gives them.
+    Nothing the header claims about duration or number of frames is believed, save for a warning: the packets are
+    counted first, which decodes nothing. Iterating decodes up to the last wanted frame and holds one at a time. If
+    :attr:`complete` is False afterwards, some of the frames did not decode; the choice has then been made again among
+    those that do, and iterating once more gives them.
 
     Args:
         path: the file; its suffix is not looked at.
@@ -56,7 +57,8 @@ class Video:
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
         with self._open() as (container, stream):
-            self._stamps, keyframes, self._last = _scan(path, container, stream)
+            self._scan = scan(path, container, stream)
+            self._stamps = self._scan.stamps
             self._tick = float(stream.time_base or 0)
             self._numbered = not self._stamps
             if self._numbered:
@@ -67,13 +69,19 @@ class Video:
             self._choose_again()
         else:
             self._wanted = choice.among(self._stamps, self._tick)
-            self._jumps = worthwhile_seeks(self._stamps, keyframes, self._wanted)
+            self._jumps = worthwhile_seeks(self._stamps, self._scan.keyframes, self._wanted)
 
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the end of the last, by the time stamps."""
-        length = self._stamps[-1] - self._stamps[0] + max(self._last, 1 if self._numbered else 0)
+        length = self._stamps[-1] - self._stamps[0] + max(self._scan.last, 1 if self._numbered else 0)
         return length * self._tick
+
+    @property
+    def loss(self) -> tuple[float, float] | None:
+        """Seconds that could be read, and seconds that there should be, if these are clearly more; frames that do not
+        decode are counted where another choice was made for them."""
+        return self._scan.loss(self._stamps)
 
     @property
     def places(self) -> list[int]:
@@ -209,33 +217,6 @@ class _Nameless:
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
-def _scan(path: Path, container: Any, stream: Any) -> tuple[list[int], list[int], int]:
-    """Time stamps of all frames and of the keyframes, sorted, and the duration of the last frame, in ticks.
-
-    All empty if some frame has no time stamp of its own, or if they start over: then two frames may share one.
-    """
-    stamps: list[int] = []
-    keyframes: list[int] = []
-    length: dict[int, int] = {}
-    latest: int | None = None
-    for packet in _packets(container, stream):
-        if not packet.size or packet.is_discard:
-            continue
-        if not stamps and packet.has_sidedata("encryption_info"):  # Common Encryption, ISO 23001-7
-            raise UnmaskError(path, "the video is encrypted")
-        # In order of decoding time only rises, unless recordings were joined.
-        joined = latest is not None and packet.dts is not None and packet.dts < latest
-        if packet.pts is None or joined:
-            return [], [], 0
-        latest = packet.dts if packet.dts is not None else latest
-        stamps.append(packet.pts)
-        length[packet.pts] = packet.duration or 0
-        if packet.is_keyframe:
-            keyframes.append(packet.pts)
-    stamps = sorted(set(stamps))
-    return stamps, sorted(set(keyframes)), length[stamps[-1]] if stamps else 0
-
-
 def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | None = None) -> Iterator[tuple[int, Any]]:
     """(time stamp or number, frame) from where the container stands; what does not decode is left out.
 
@@ -246,7 +227,7 @@ def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | Non
     context, number = stream.codec_context, 0
     if context.codec.canonical_name == "av1":
         wanted = None  # its decoder asks only once, when it opens, what may be left out
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         if wanted is not None:
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in wanted else "NONREF"
         try:
@@ -258,18 +239,6 @@ def _decoded(container: Any, stream: Any, numbered: bool, wanted: set[int] | Non
                 continue
             yield number if numbered else frame.pts, frame
             number += 1
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream, up to the end or to where the file is broken, then an empty one to flush."""
-    import av
-
-    try:
-        yield from container.demux(stream)
-    except av.FFmpegError:
-        flush = av.Packet()
-        flush.stream = stream
-        yield flush
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...]:
