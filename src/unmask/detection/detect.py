@@ -256,10 +256,13 @@ def _is_about(error: UnmaskError, media: Source) -> bool:
 
 def _about_the_file(media: Media) -> tuple[str, ...]:
     """What to keep in mind about a verdict whatever the faces are, in plain words."""
-    if media.loss is None:
-        return ()
-    read, promised = media.loss
-    return (f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read",)
+    notes = []
+    if media.loss is not None:
+        read, promised = media.loss
+        notes.append(f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read")
+    if len({frame.image.shape for frame in media.frames}) > 1:
+        notes.append("the size of the picture changes within the video: each box is in pixels of its own frame")
+    return tuple(notes)
 
 
 def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:

@@ -70,7 +70,8 @@ def collect(
 def still(media: Media, tracks: Sequence[ScoredTrack]) -> Still:
     """The frame of the highest-scoring face of the deciding track, or the first frame."""
     best = max(tracks[0].faces, key=lambda face: face.score).position if tracks else 0
-    return Still(media.width, media.height, best, jpeg(media.frames[best].image, _FRAME))
+    image = media.frames[best].image  # whose size may not be that of the first: streams may change it
+    return Still(image.shape[1], image.shape[0], best, jpeg(image, _FRAME))
 
 
 def overlay(crop: np.ndarray, share: np.ndarray) -> bytes:

@@ -31,7 +31,7 @@ class FaceScore:
         position: position of the frame among the analysed ones, from 0.
         frame: index of the frame in the stream; 0 for an image.
         time: seconds from the start of the clip; 0 for an image.
-        box: in pixels of the upright frame, may reach over its border.
+        box: in pixels of this very frame, upright; may reach over its border.
         found: confidence of the face finder in [0, 1].
         score: calibrated P(fake) of this face alone.
     """
@@ -150,7 +150,8 @@ class Detection:
         threshold: the score from which the verdict is ``fake``.
         uncertain: scores in this closed interval are ``uncertain``; None if the detector gives no such band.
         kind: ``image`` or ``video``; None if the input could not be opened.
-        width, height: upright size in pixels. duration: seconds, None for images and where it is not known.
+        width, height: upright size in pixels; of a video that of the first frame analysed, and a warning says if others
+            have another. duration: seconds, None for images and where it is not known.
         times: seconds of every analysed frame, with a face or without.
         tracks: one per person (video) or face (image), in the order they matter: the deciding track first.
         detector: which detector spoke.

@@ -60,7 +60,7 @@ class Media:
     Attributes:
         path: as it was given.
         kind: "image" or "video".
-        width, height: pixels of the upright frames.
+        width, height: pixels of the first of the upright frames; a stream may change its size.
         duration: seconds, from the time stamps that are there, not from the header; None for an image.
         frames: at least one, in order of time.
         loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a

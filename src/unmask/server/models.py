@@ -69,7 +69,7 @@ class Face(Open):
 
     frame: int = Field(description="Index in the stream, from 0")
     time: float = Field(description="Seconds from the start")
-    box: tuple[float, float, float, float] = Field(description="x, y, width, height in pixels of the upright frame")
+    box: tuple[float, float, float, float] = Field(description="x, y, width, height in pixels of its own upright frame")
     found: float = Field(description="Confidence of the face finder")
     score: Score
 
@@ -102,7 +102,7 @@ class Result(Open):
     threshold: Score = Field(description="From here on the verdict is `fake`")
     uncertain: tuple[float, float] | None = Field(None, description="Scores in this interval are `uncertain`")
     kind: Literal["image", "video"]
-    width: int
+    width: int = Field(description="Pixels, upright; of a video its first analysed frame")
     height: int
     duration: float | None = Field(None, description="Seconds")
     frames: int = Field(description="Analysed frames")
