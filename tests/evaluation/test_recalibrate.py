@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,21 @@ def test_without_out_nothing_is_written(detector: Path, table: Path, capsys: pyt
     assert main(["calibrate", str(detector), str(table)]) == 0
     assert {file.name: file.read_bytes() for file in detector.iterdir()} == bytes_before
     assert "threshold" in capsys.readouterr().out
+
+
+def test_rows_that_cannot_be_read_are_named(
+    detector: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.parquet"
+    whole = FaceTable.read(table)
+    rows = [whole.row(row) for row in range(240)]
+    write_faces(broken, ({**row, "image": b"none"} if n % 80 == 3 else row for n, row in enumerate(rows)))
+    assert main(["calibrate", str(detector), str(broken), "--out", str(tmp_path / "out")]) == 1
+    named = re.findall(r"broken\.parquet: row (\d+): cannot", capsys.readouterr().err)
+    assert named == ["3", "83", "163"]
+    card = read_detector(tmp_path / "out")[0]
+    assert card.tested is not None
+    assert card.tested.crops == 237
 
 
 def test_in_place_with_an_adversary(detector: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,9 @@ def add(commands: Any) -> None:
         "calibrate",
         help="fit calibration and threshold of a detector anew",
         description="Fit calibration, threshold, uncertain band and tested ranges to validation tables (Parquet)."
-        " The weights stay as they are. Prints the calibration error on a held-out half, before and after.",
-        epilog="Exit code: 0 done, 1 some rows left out, 2 usage, bad detector or table. Never calibrate on test data.",
+        " The weights stay as they are. Prints the calibration error on a held-out half, before and after."
+        " Never calibrate on what you test on.",
+        epilog="Exit code: 0 done, 1 some rows left out (each is named), 2 usage, bad detector or table.",
     )
     calibrate.add_argument("detector", metavar="DETECTOR", help="folder of a detector, or `default`")
     calibrate.add_argument("tables", nargs="+", metavar="VALIDATION", help="Parquet file, or a folder of them")
@@ -74,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
             progress=None if show is None else lambda done, total: show("scores", done, total),
         )
     _print(found.after, found.held_out)
-    if found.left_out:
-        complain(f"{found.left_out} of {len(table)} rows left out: their images cannot be decoded")
+    for row in found.left_out:
+        complain(f"{row['row']}: {row['reason']}")
     code = FAILED if found.left_out else 0
     if options.out is None:
         return code

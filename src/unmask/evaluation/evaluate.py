@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from unmask.errors import UnmaskError
 from unmask.evaluation.bootstrap import estimate, missing_class
 from unmask.evaluation.result import Evaluation, Levels, Rows, TableResult
+from unmask.evaluation.row_scores import Crop, score_rows
 
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from unmask.faces.crop import CropRecipe
     from unmask.faces.face import FaceDetector
 
-#: Crops in memory at once.
-_CHUNK = 64
+_NO_FACE = "no face found"
 
 
 class ScoresCrops(Protocol):
@@ -88,26 +89,15 @@ def _evaluate_table(
     from unmask.data.table import FaceTable
 
     table = FaceTable.read(path, split)
-    scores = np.full(len(table), np.nan)
-    skipped, no_face = [], 0
-    for start in range(0, len(table), _CHUNK):
-        rows, crops = [], []
-        for row in range(start, min(start + _CHUNK, len(table))):
-            try:
-                crop = face_crop(table, row, scorer.card.crop, face_detector)
-            except UnmaskError as error:
-                skipped.append({"row": error.subject, "reason": error.reason})
-                continue
-            if crop is None:
-                skipped.append({"row": table.where(row), "reason": "no face found"})
-                no_face += 1
-                continue
-            rows.append(row)
-            crops.append(crop)
-        if crops:
-            scores[rows] = scorer.score(crops)
-        if progress is not None:
-            progress(path, min(start + _CHUNK, len(table)), len(table))
+
+    def crop(row: int) -> Crop:
+        found = face_crop(table, row, scorer.card.crop, face_detector)
+        if found is None:
+            raise UnmaskError(table.where(row), _NO_FACE)
+        return found
+
+    told = None if progress is None else functools.partial(progress, path)
+    scores, skipped = score_rows(table, crop, scorer.score, told)
     frames = _rows(table, scores).take(~np.isnan(scores))
     measured = _Measure(scorer.card.threshold, protocol["interval"]["resamples"], protocol["interval"]["seed"])
     undefined = missing_class(frames.fake)
@@ -120,14 +110,12 @@ def _evaluate_table(
         by_method=dict(measured.by_method(frames)) if undefined is None else {},
         by_quality=dict(measured.by_quality(frames)) if undefined is None else {},
         skipped=skipped,
-        no_face=no_face,
+        no_face=sum(each["reason"] == _NO_FACE for each in skipped),
         error=problem,
     )
 
 
-def face_crop(
-    table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None
-) -> npt.NDArray[np.uint8] | None:
+def face_crop(table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None) -> Crop | None:
     """The image of a row, uint8 (H, W, 3); with a face detector the crop of its largest face, or None without a face.
 
     Raises:

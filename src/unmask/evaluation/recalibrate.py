@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,12 @@ import numpy.typing as npt
 from unmask.errors import UnmaskError
 from unmask.evaluation.calibration import choose_threshold, choose_uncertain, fit_calibration
 from unmask.evaluation.metrics import measure
+from unmask.evaluation.row_scores import score_rows
 from unmask.evaluation.tested import measure_tested
 
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
     from unmask.detector import Calibration, Card, Scorer
-
-_CHUNK = 64
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Recalibration:
 
     Attributes:
         before, after: the cards.
-        left_out: rows whose image cannot be decoded.
+        left_out: rows whose image cannot be decoded: ``row`` and ``reason``.
         held_out: calibration error and log loss on the half of the rows that the fit did not see: ``ece_before``,
             ``ece_after``, ``log_loss_before``, ``log_loss_after``, ``rows``.
     """
@@ -87,7 +86,7 @@ class Recalibration:
     before: Card
     after: Card
     held_out: dict[str, float]
-    left_out: int = 0
+    left_out: Sequence[Mapping[str, str]] = ()
 
 
 def recalibrate(
@@ -113,7 +112,7 @@ def recalibrate(
     Raises:
         UnmaskError: as :func:`fit_verdicts`.
     """
-    log_odds = _log_odds(scorer, table, progress)
+    log_odds, left_out = score_rows(table, table.image, scorer.log_odds, progress)
     known = np.isfinite(log_odds)
     odds, fake, component = log_odds[known], table.fake[known], table.component[known].astype(str)
     names = np.unique(component)
@@ -126,7 +125,7 @@ def recalibrate(
         held_out = {}
     found = fit_verdicts(odds, fake, component, false_positive_rate, false_negative_rate)
     after = replace(scorer.card, **vars(found), tested=measure_tested(table))
-    return Recalibration(scorer.card, after, held_out, int((~known).sum()))
+    return Recalibration(scorer.card, after, held_out, left_out)
 
 
 def write_card(source: Path, folder: Path, card: Card) -> None:
@@ -148,24 +147,6 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     except OSError as error:
         raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _log_odds(scorer: Any, table: FaceTable, progress: Callable[[int, int], None] | None) -> npt.NDArray[np.float64]:
-    """Raw log-odds of every row, NaN where the image cannot be decoded."""
-    found = np.full(len(table), np.nan)
-    for start in range(0, len(table), _CHUNK):
-        rows, crops = [], []
-        for row in range(start, min(start + _CHUNK, len(table))):
-            try:
-                crops.append(table.image(row))
-            except UnmaskError:
-                continue
-            rows.append(row)
-        if crops:
-            found[rows] = scorer.log_odds(crops)
-        if progress is not None:
-            progress(min(start + _CHUNK, len(table)), len(table))
-    return found
 
 
 def _compare(
