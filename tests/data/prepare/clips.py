@@ -87,7 +87,6 @@ def clip_of(*paths: Path, label: str = "real", **facts: object) -> Clip:
     """A clip as a layout would read it."""
     known: dict[str, object] = {
         "paths": paths,
-        "label": label,
         "method": "real" if label == "real" else "swap",
         "dataset": "made",
         "quality": "c23",

@@ -70,7 +70,7 @@ def test_a_shorter_fake_gives_the_frames_it_shares(tmp_path: Path) -> None:
     assert [row["box"] for row in fakes] == [row["box"] for row in reals][:3]
     assert note["frames"] == 3
     assert "remarks" not in note
-    (longer, _) = _prepared(replace(real, label="fake", method="swap", original=fake))
+    (longer, _) = _prepared(replace(real, method="swap", original=fake))
     assert [row["frame"] for row in longer] == [0, 2, 3, 5]  # as a clip of six frames is cut
 
 
@@ -80,7 +80,7 @@ def test_extracted_frames_beside_a_video(tmp_path: Path) -> None:
     paths = [write_image(tmp_path / f"{frame.index:04}.png", frame.image) for frame in frames if frame.index != 3]
     as_files = replace(fake, paths=tuple(paths), frames=(0, 1, 2, 4, 5, 6, 7))
     assert [row["frame"] for row in _prepared(as_files)[0]] == [1, 5, 7]
-    swapped = replace(fake, original=replace(as_files, label="real"))
+    swapped = replace(fake, original=replace(as_files, method="real"))
     assert [row["frame"] for row in _prepared(swapped)[0]] == [0, 2, 5, 7]
 
 

@@ -45,7 +45,6 @@ def _read(src: Path, findings: Findings, dataset: str) -> bool:
             findings.add(
                 Clip(
                     paths=clip.paths,
-                    label="real" if method == "real" else "fake",
                     method=method,
                     dataset=dataset,
                     quality=AS_IT_IS,

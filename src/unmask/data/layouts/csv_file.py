@@ -89,7 +89,6 @@ def _clip(file: Path, number: int, row: dict[str, str], findings: Findings) -> C
     source = row.get("source") or own
     return Clip(
         paths=paths,
-        label="real" if label == "real" else "fake",
         method=method,
         dataset=row.get("dataset") or file.stem,
         quality=row.get("quality") or AS_IT_IS,

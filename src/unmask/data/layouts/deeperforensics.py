@@ -51,7 +51,6 @@ def read_deeperforensics(src: Path, findings: Findings) -> bool:
             findings.add(
                 Clip(
                     paths=clip.paths,
-                    label="fake",
                     method=method,
                     dataset=DEEPER_FORENSICS,
                     quality=quality,

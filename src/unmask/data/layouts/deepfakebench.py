@@ -156,7 +156,6 @@ def _clip(leaf: _Leaf, file: Path, locate: Callable[[str], Path | None], finding
     sequence = frames_of(video, dict.fromkeys(paths))
     return Clip(
         paths=sequence.paths,
-        label="real" if method == "real" else "fake",
         method=method,
         dataset=dataset,
         quality=quality,

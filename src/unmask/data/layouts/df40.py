@@ -113,7 +113,6 @@ def _clip(clip: Sequence, method: str, within: tuple[str, ...], split: str, crop
         split = pairs.split.get(source, "")
     return Clip(
         paths=clip.paths,
-        label="real" if real else "fake",
         method="real" if real else method,
         dataset=f"{DF40}-{domain}" if domain else DF40,
         quality=AS_IT_IS,

@@ -60,7 +60,6 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
         findings.add(
             Clip(
                 paths=clip.paths,
-                label=label,
                 method=DFDC if label == "fake" else "real",
                 dataset=DFDC,
                 quality=AS_IT_IS,
@@ -133,7 +132,6 @@ def read_preview(src: Path, findings: Findings) -> bool:
         findings.add(
             Clip(
                 paths=clip.paths,
-                label=label,
                 method=top if label == "fake" else "real",
                 dataset=PREVIEW,
                 quality=AS_IT_IS,

@@ -41,7 +41,6 @@ def read_ffiw(src: Path, findings: Findings) -> bool:
                 findings.add(
                     Clip(
                         paths=clip.paths,
-                        label="real" if label == "real" else "fake",
                         method="real" if label == "real" else FFIW,
                         dataset=FFIW,
                         quality=AS_IT_IS,

@@ -119,7 +119,6 @@ def _add(clip: Sequence, method: str, quality: str, pairs: Pairs, masks: tuple[P
     findings.add(
         Clip(
             paths=clip.paths,
-            label="fake" if fake else "real",
             method=method if fake else "real",
             dataset=FFPP,
             quality=quality,
@@ -150,7 +149,6 @@ def _read_dfd(root: Folder, findings: Findings) -> bool:
                 findings.add(
                     Clip(
                         paths=clip.paths,
-                        label="real" if method == "real" else "fake",
                         method=method,
                         dataset=DFD,
                         quality=quality,

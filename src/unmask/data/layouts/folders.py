@@ -38,7 +38,6 @@ def read_folders(src: Path, findings: Findings) -> bool:
             findings.add(
                 Clip(
                     paths=clip.paths,
-                    label="real" if method == "real" else "fake",
                     method=method,
                     dataset=dataset,
                     quality=AS_IT_IS,

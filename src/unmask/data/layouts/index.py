@@ -13,7 +13,6 @@ class Clip:
 
     Attributes:
         paths: one video or image, or the frames of one video in order of time.
-        label: ``real`` or ``fake``.
         method: the manipulation; ``real`` for a real.
         dataset, quality, split: as in the face table; a split is ``train``, ``val``, ``test`` or empty.
         video: names the clip within data set, method and quality.
@@ -27,7 +26,6 @@ class Clip:
     """
 
     paths: tuple[Path, ...]
-    label: Literal["real", "fake"]
     method: str
     dataset: str
     quality: str
@@ -40,6 +38,11 @@ class Clip:
     cropped: bool = False
     donor: str = ""
     original: Clip | None = None
+
+    @property
+    def label(self) -> Literal["real", "fake"]:
+        """What the manipulation says: there is one for every fake, and none for a real."""
+        return "real" if self.method == "real" else "fake"
 
     @property
     def key(self) -> str:

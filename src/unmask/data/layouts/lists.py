@@ -133,7 +133,6 @@ def _clip(entry: _Entry, src: Path) -> Clip:
     own = entry.video if entry.label == "real" else f"{entry.method}/{entry.video}"
     return Clip(
         paths=sequence.paths,
-        label="real" if entry.label == "real" else "fake",
         method=entry.method,
         dataset=ffpp.FFPP if entry.ffpp else src.stem,
         quality=entry.quality,

@@ -37,7 +37,6 @@ def read_uadfv(src: Path, findings: Findings) -> bool:
             findings.add(
                 Clip(
                     paths=clip.paths,
-                    label="real" if label == "real" else "fake",
                     method="real" if label == "real" else UADFV,
                     dataset=UADFV,
                     quality=AS_IT_IS,
