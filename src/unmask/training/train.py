@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -25,6 +24,7 @@ from unmask.game.round import RoundResult
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.export import export_detector, stored_weights
+from unmask.training.identity import check_identity, identity
 from unmask.training.interrupt import interrupts_wait
 from unmask.training.memory import keep_freed_memory
 from unmask.training.players import Players
@@ -238,32 +238,18 @@ class _Run:
             "step": self.step,
             "best": self.best,
             "plan": self.plan,
-            "precision": self.players.precision,
-            "rows": self._rows(),
-            "recipe": json.dumps(self.recipe.to_dict(), sort_keys=True),
+            **self._identity(),
             **self.players.state(),
         }
         save_checkpoint(self.out / CHECKPOINT, content)
 
-    def _rows(self) -> str:
-        """What tells the training rows apart: a batch is a function of their order."""
-        names = zip(self.table.video_key(), self.table.frame, self.table.fake, strict=True)
-        return hashlib.sha256("\n".join(f"{key} {frame} {fake}" for key, frame, fake in names).encode()).hexdigest()
-
     def _restore(self, content: dict[str, Any]) -> None:
-        was, now = _numbers(json.loads(content["recipe"])), _numbers(json.loads(json.dumps(self.recipe.to_dict())))
-        for key, value in now.items():
-            if was.get(key, value) != value:
-                reason = f"was written by another recipe: {key} was {was[key]!r}, is {value!r}"
-                raise UnmaskError(self.out / CHECKPOINT, reason)
-        if content.get("rows", self._rows()) != self._rows():
-            raise UnmaskError(self.out / CHECKPOINT, f"was written when the rows of {self.table.name} were others")
-        precision = content.get("precision", self.players.precision)
-        if precision != self.players.precision:
-            reason = f"was written in {precision}, here it is {self.players.precision}: --set run.precision={precision}"
-            raise UnmaskError(self.out / CHECKPOINT, reason)
+        check_identity(self.out / CHECKPOINT, content, self._identity())
         self.players.restore(content)
         self.step, self.best, self.plan = int(content["step"]), dict(content["best"]), list(content["plan"])
+
+    def _identity(self) -> dict[str, str]:
+        return identity(self.recipe, self.table, self.players.precision)
 
     def _description(self) -> str:
         game = self.recipe.game
@@ -286,26 +272,3 @@ class _Run:
                 count = sum(parameter.numel() for parameter in self.players.adversary.parameters())
                 parts += [f"{count:,} adversary parameters"]
         return "; ".join(parts)
-
-
-def _numbers(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that may not change when a run is resumed, because its numbers depend on it.
-
-    The number of steps may: the learning rate follows the new plan from there on, and the card tells.
-    """
-    kept = {
-        f"{name}.{key}": value for name, section in recipe.items() if name != "card" for key, value in section.items()
-    }
-    for key in (
-        "data.crop",
-        "data.workers",
-        "data.cache_mb",
-        "run.log_every",
-        "run.checkpoint_minutes",
-        "run.precision",  # what "auto" meant is compared
-        "run.steps",
-    ):
-        kept.pop(key, None)
-    for key in ("data.train", "data.validation"):  # however they are written; the rows are compared
-        kept[key] = [str(Path(path).resolve()) for path in kept[key]]
-    return kept
