@@ -112,12 +112,16 @@ def test_a_truncated_video_gives_what_decodes(make_video: MakeVideo, kept: float
         assert abs(number_of(frame.image) - frame.index) <= 1
 
 
-def test_damage_in_the_middle_is_stepped_over(make_video: MakeVideo) -> None:
-    path = make_video(count=50, options={"g": "5"})
+def _damaged_in_the_middle(path: Path) -> Path:
     data = bytearray(path.read_bytes())
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
     data[middle : middle + 300] = bytes(300)
     path.write_bytes(data)
+    return path
+
+
+def test_damage_in_the_middle_is_stepped_over(make_video: MakeVideo) -> None:
+    path = _damaged_in_the_middle(make_video(count=50, options={"g": "5"}))
     media = read_media(path, frames=10)
     assert media.frames[0].index < 10
     assert number_of(media.frames[0].image) == media.frames[0].index
@@ -132,11 +136,7 @@ def test_nothing_is_printed_about_damage(make_video: MakeVideo, capfd: pytest.Ca
 
 
 def test_a_stream_says_when_damage_makes_another_choice_necessary(make_video: MakeVideo) -> None:
-    path = make_video(count=50, options={"g": "5"})
-    data = bytearray(path.read_bytes())
-    middle = (data.index(b"mdat") + data.index(b"moov")) // 2
-    data[middle : middle + 300] = bytes(300)
-    path.write_bytes(data)
+    path = _damaged_in_the_middle(make_video(count=50, options={"g": "5"}))
     stream = MediaStream(path, 50)
     first = [frame.index for frame in stream]
     assert not stream.complete

@@ -13,7 +13,7 @@ import numpy as np
 
 from unmask.detection import evidence, verdict
 from unmask.detection.provenance import read_provenance
-from unmask.detection.result import Detection, DetectorName, Evidence, FaceQuality, FaceScore, ScoredTrack
+from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
 from unmask.detection.source import Source, open_source, source_name
 from unmask.detector.frames import DIGITS, pooled
 from unmask.errors import UnmaskError
@@ -29,7 +29,6 @@ _BATCH = 32
 _STEP = 8
 #: The share of the work that is done when frames are read, faces found, and faces scored: about that of 1080p clips.
 _READ, _FOUND, _SCORED = 0.3, 0.8, 0.98
-_NO_SIGMA = "No map of the adversary"
 
 
 def load_detector(
@@ -165,7 +164,7 @@ class Detector:
             provenance=read_provenance(media),
         )
         if pictures:
-            shown, notes = self._evidence(opened, scored)
+            shown, notes = evidence.collect(opened, scored, self.scorer, lambda: self.adversary)
             detection = replace(detection, evidence=shown, notes=notes, still=evidence.still(opened, scored))
         tell(1.0)
         return detection
@@ -184,15 +183,6 @@ class Detector:
     def failed(self, media: Source, reason: str) -> Detection:
         """The answer for an input that could not be judged."""
         return replace(self._blank(source_name(media)), error=" ".join(reason.split()))
-
-    def _evidence(self, media: Media, tracks: Sequence[ScoredTrack]) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-        """What the report shows, and what it could not; a verdict does not depend on an adversary that is damaged."""
-        try:
-            return evidence.collect(media, tracks, self.scorer, self.adversary)
-        except UnmaskError as error:
-            shown, notes = evidence.collect(media, tracks, self.scorer, None)
-            others = (note for note in notes if not note.startswith(_NO_SIGMA))
-            return shown, (*others, f"{_NO_SIGMA}: {error}.") if shown else ()
 
     def _faces(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
         """Scene and faces of each frame: MTCNN searches some and follows its finds in between, others search all."""

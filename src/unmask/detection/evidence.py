@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,9 +40,15 @@ def choose(tracks: Sequence[ScoredTrack]) -> list[tuple[int, FaceScore]]:
 
 
 def collect(
-    media: Media, tracks: Sequence[ScoredTrack], scorer: Scorer | OnnxScorer, adversary: GeneratorBlur | None
+    media: Media,
+    tracks: Sequence[ScoredTrack],
+    scorer: Scorer | OnnxScorer,
+    adversary: Callable[[], GeneratorBlur | None],
 ) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """Crops, heat maps and sigma maps of the most telling faces, and what could not be had of them and why."""
+    """Crops, heat maps and sigma maps of the most telling faces, and what could not be had of them and why.
+
+    The adversary is asked for here: a verdict does not depend on one that is damaged.
+    """
     chosen = choose(tracks)
     recipe = scorer.card.crop
     crops = [recipe.crop(media.frames[face.position].image, face.box) for _, face in chosen]
@@ -57,13 +63,16 @@ def collect(
             found[place] = replace(found[place], cells=rows, heat=overlay(crop, cells))
     except UnmaskError as error:
         notes.append(f"No heat map: {error}.")
-    if adversary is None:
-        notes.append("No map of the adversary: this detector comes without one, or torch is not installed.")
-    else:
-        for place, (crop, sigma) in enumerate(
-            zip(crops, _sigma(scorer.card.input_size, adversary, crops), strict=True)
-        ):
-            found[place] = replace(found[place], sigma=overlay(crop, sigma / adversary.sigma_max))
+    try:
+        player = adversary()
+        if player is None:
+            notes.append("No map of the adversary: this detector comes without one, or torch is not installed.")
+        else:
+            sigmas = _sigma(scorer.card.input_size, player, crops)
+            for place, (crop, sigma) in enumerate(zip(crops, sigmas, strict=True)):
+                found[place] = replace(found[place], sigma=overlay(crop, sigma / player.sigma_max))
+    except UnmaskError as error:
+        notes.append(f"No map of the adversary: {error}.")
     return tuple(found), tuple(notes)
 
 

@@ -19,11 +19,10 @@ def matched_to_game(protocol: Protocol, run: Run, out: Path) -> list[str]:
     Raises:
         UnmaskError: the game's log is not there, or has no sigma.
     """
-    method = protocol.method(run.method)
-    if not method.matched:
+    game = protocol.game_of(run)
+    if game is None:
         return []
-    game = Run(run.manipulation, method.matched, run.seed)
-    return matched_overrides(out / game.name / "log.jsonl", method.match)
+    return matched_overrides(out / game.name / "log.jsonl", protocol.method(run.method).match)
 
 
 def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]:

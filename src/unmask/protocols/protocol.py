@@ -197,6 +197,11 @@ class Protocol:
             for method in self.methods
         ]
 
+    def game_of(self, run: Run) -> Run | None:
+        """The run of the game that a run's method is matched to: it goes first. None if it is matched to none."""
+        matched = self.method(run.method).matched
+        return Run(run.manipulation, matched, run.seed) if matched else None
+
     def quick(self) -> Protocol:
         """The same in minutes: one training set, two seeds, three rounds a run, two qualities, an eighth of the rows.
 

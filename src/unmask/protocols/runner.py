@@ -76,8 +76,7 @@ class Runner:
         return is_finished(run, self.out)
 
     def _try(self, run: Run, said: Callable[[str], None]) -> bool:
-        method = self.protocol.method(run.method)
-        waits = Run(run.manipulation, method.matched, run.seed) if method.matched else None
+        waits = self.protocol.game_of(run)
         if self.done(run) or (waits is not None and not self.done(waits)):
             return False
         folder = self.out / run.name
