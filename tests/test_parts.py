@@ -150,7 +150,7 @@ def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnmaskError, match="cannot be written"), Parts(tmp_path / "file" / "out", SCHEMA):
+    with pytest.raises(UnmaskError, match="out: the folder cannot be made"), Parts(tmp_path / "file" / "out", SCHEMA):
         pass
 
 

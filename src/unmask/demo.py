@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.writing import make_folder
 
 #: Frames a second, number of frames, and width and height of the clips in pixels.
 RATE, FRAMES, WIDTH, HEIGHT = 25, 75, 640, 480
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     out: Path = options.out
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         target, source = portraits()
         print("making a genuine and a forged clip from two public-domain portraits", flush=True)
         clips = [str(out / "genuine.mp4"), str(out / "forged.mp4")]

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unmask.errors import UnmaskError
-from unmask.writing import replacing, write_text
+from unmask.writing import make_folder, replacing, write_text
 
 _FOOTER = b"unmask.parts"
 _GROUP = 256  # rows
@@ -96,8 +96,8 @@ class Parts:
         self._locks = ExitStack()
 
     def __enter__(self) -> Parts:
+        make_folder(self.folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             _lock(self.folder, self.shard, self._locks)
             for left in self.folder.glob(f".part-{self.shard}-*"):  # half a part, of a run that was killed
                 left.unlink(missing_ok=True)

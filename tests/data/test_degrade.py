@@ -169,4 +169,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["degrade", str(source), str(tmp_path / "out")]) == 2
     assert main([*command[:3], "--quality", "c99"]) == 2
     assert main(["degrade", str(source), str(source), "--quality", "c40"]) == 2
-    assert "cannot be made" in capsys.readouterr().err
+    assert "t.parquet: the folder cannot be made" in capsys.readouterr().err

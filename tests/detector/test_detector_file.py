@@ -78,7 +78,7 @@ def test_a_card_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_
 
 def test_saving_where_a_file_is_in_the_way(tmp_path: Path, card: Card) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UnmaskError, match="cannot be written"):
+    with pytest.raises(UnmaskError, match="file: the folder cannot be made"):
         save_detector(tmp_path / "file", {}, card)
 
 

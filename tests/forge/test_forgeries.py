@@ -240,6 +240,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(command) == 0
     assert "there already" in capsys.readouterr().out
     assert main([*command[:3], "--method", "magic"]) == 2
+    assert main([*command[:2], str(tmp_path / "t.parquet")]) == 2
+    assert "t.parquet: the folder cannot be made: File exists" in capsys.readouterr().err
     assert main(["forge"]) == 2
     assert main(["forge", "--list"]) == 0
     listed = capsys.readouterr().out

@@ -42,12 +42,10 @@ def run(options: argparse.Namespace) -> int:
     qualities = [get_quality(name) for name in options.quality]
 
     from unmask.data import FaceTable
+    from unmask.writing import make_folder
 
     table, out = FaceTable.read(options.table, options.split), Path(options.out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
+    make_folder(out)
     code = 0
     for quality in qualities:
         path = out / f"{quality.name}.parquet"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.detector.card import Card
 from unmask.errors import UnmaskError
-from unmask.writing import replacing, write_text
+from unmask.writing import make_folder, replacing, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +51,8 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
         text = json.dumps(finished.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise UnmaskError(target / CARD, f"the card cannot be written as JSON ({error})") from error
+    make_folder(target)
     try:
-        target.mkdir(parents=True, exist_ok=True)
         with replacing(target / WEIGHTS) as file:
             file.write(data)
     except OSError as error:

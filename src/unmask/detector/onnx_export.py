@@ -16,7 +16,7 @@ from unmask.detector.file import CARD, ONNX, find_detector
 from unmask.detector.onnx_scorer import CARD_KEY, OnnxScorer
 from unmask.detector.scorer import Scorer
 from unmask.errors import UnmaskError
-from unmask.writing import replacing, write_text
+from unmask.writing import make_folder, replacing, write_text
 
 if TYPE_CHECKING:
     from unmask.detector.card import Card
@@ -107,7 +107,7 @@ def export_onnx(
         elif not done.difference <= PARITY:
             raise UnmaskError(folder / ONNX, f"scores differ from torch by {done.difference:.1g}: not written")
         data = _with_card(model, card)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with replacing(folder / ONNX) as file:
             file.write(data)
     except OSError as error:

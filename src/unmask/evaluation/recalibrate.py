@@ -135,10 +135,10 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
         UnmaskError: the folder cannot be written.
     """
     from unmask.detector.file import CARD, ONNX
-    from unmask.writing import write_text
+    from unmask.writing import make_folder, write_text
 
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if folder.resolve() != source.resolve():
             # An exported model goes along: it is of the same weights, and takes the card beside it.
             for file in (*sorted(source.glob("*.safetensors")), source / ONNX):

@@ -17,6 +17,7 @@ from unmask.errors import UnmaskError
 from unmask.forge.classical import Forged, face_swap, reenact, self_blend
 from unmask.forge.faces import Faces, find_landmarks, row_key
 from unmask.forge.geometry import AlignedFace
+from unmask.writing import make_folder
 
 Forge = Callable[[AlignedFace, AlignedFace, np.random.Generator], Forged]
 
@@ -79,7 +80,7 @@ class Forger:
         models: folder of models fitted before, on training data; None fits them here and keeps them in ``out``.
 
     Raises:
-        UnmaskError: no real, or none in which a face is found.
+        UnmaskError: no real, or none in which a face is found, or the folder cannot be made.
     """
 
     def __init__(
@@ -98,10 +99,7 @@ class Forger:
         if not len(rows):
             raise UnmaskError(table.name, "no real to forge")
         self.table, self.out, self.seed, self._progress = table, out, seed, progress
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UnmaskError(out, f"cannot be made: {error.strerror}") from error
+        make_folder(out)
         self.models = models or out
         found = find_landmarks(table, rows, out / "landmarks.json", progress=progress)
         self.faces = Faces(table, rows, found)

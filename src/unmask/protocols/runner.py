@@ -80,7 +80,7 @@ class Runner:
         if self.done(run) or (waits is not None and not self.done(waits)):
             return False
         folder = self.out / run.name
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with _taken(folder / "lock") as mine:
             if not mine or self.done(run):
                 return False

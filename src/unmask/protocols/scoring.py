@@ -17,7 +17,7 @@ from unmask.evaluation.evaluate import face_crop
 from unmask.faces.crop import CropRecipe
 from unmask.protocols.protocol import Protocol, TestSet
 from unmask.protocols.scores import Scored
-from unmask.writing import replacing
+from unmask.writing import make_folder, replacing
 
 if TYPE_CHECKING:
     from unmask.detector import Card, Scorer
@@ -73,7 +73,7 @@ class Tests:
         stem = self._stem(name, scorer.card)
         pixels, component = self._cache / f"{stem}.npy", self._cache / f"{stem}.components.npy"
         if not component.exists():
-            self._cache.mkdir(parents=True, exist_ok=True)
+            make_folder(self._cache)
             crops, components = self._crops(name, scorer.card.crop)
             kept = [scorer.prepare([crop])[0].cpu().numpy() for crop in crops]
             whole = np.rint(np.stack(kept).transpose(0, 2, 3, 1) * 255).astype(np.uint8)

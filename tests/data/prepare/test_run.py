@@ -256,7 +256,7 @@ def test_progress_where_there_is_no_terminal(
         (["folders", "SRC", "OUT", "--shift-y", "2"], "prepare: shift_y must be in"),
         (["folders", "SRC", "OUT", "--rate", "-1"], "prepare: rate must be above 0"),
         (["folders", "SRC", "OUT", "--hwaccel", "abacus"], "hwaccel abacus: not known to this PyAV"),
-        (["folders", "SRC", "FILE/out"], "cannot be written"),
+        (["folders", "SRC", "FILE/out"], "FILE/out: the folder cannot be made"),
     ],
 )
 def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:

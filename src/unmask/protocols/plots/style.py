@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
 from unmask.protocols.protocol import Protocol
-from unmask.writing import replacing
+from unmask.writing import make_folder, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,8 +176,8 @@ def write_panel(panel: Panel, folder: Path) -> None:
     Raises:
         UnmaskError: they cannot be written.
     """
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("svg", "webp"):
             with replacing(folder / f"{panel.name}.{suffix}") as file:
                 file.write(_draw(panel, suffix, dpi=200, facecolor=PAPER))
