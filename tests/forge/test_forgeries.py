@@ -210,6 +210,15 @@ def test_a_given_fake_that_cannot_be_read_costs_itself(tmp_path: Path) -> None:
     assert "u.parquet: row 3" in left_out
 
 
+def test_a_real_that_cannot_be_read_is_not_called_faceless(tmp_path: Path) -> None:
+    row = table(tmp_path / "t.parquet", 1).row(0)
+    grey = encode(np.full((96, 96, 3), 127, np.uint8))
+    write_faces(tmp_path / "u.parquet", [row, {**row, "image": b"no image"}, {**row, "image": grey}])
+    unreadable, faceless = Forger(FaceTable.read(tmp_path / "u.parquet"), tmp_path).faces.left_out
+    assert "u.parquet: row 1: cannot decode the image" in unreadable
+    assert faceless == f"{tmp_path}/u.parquet: row 2: no face found"
+
+
 def test_what_cannot_be_forged_is_named(tmp_path: Path) -> None:
     made = table(tmp_path / "t.parquet", 2)
     with pytest.raises(UnmaskError, match="forgery 'magic': expected real, given, face-swap"):

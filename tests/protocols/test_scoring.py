@@ -81,7 +81,9 @@ def test_a_row_that_does_not_decode_is_left_out(small: Path, tmp_path: Path) -> 
     assert images.component.tolist() == [row["component"] for row in rows if row["image"] != b"broken"]
 
 
-def test_faces_are_found_first_where_images_are_no_crops(small: Path, tmp_path: Path) -> None:
+def test_faces_are_found_first_where_images_are_no_crops(
+    small: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     portrait = pytest.importorskip("skimage.data").astronaut()
     rows = pq.read_table(small.parent / "data/other/real.parquet").slice(0, 3).to_pylist()
     for row, image in zip(
@@ -96,5 +98,6 @@ def test_faces_are_found_first_where_images_are_no_crops(small: Path, tmp_path: 
     )
     images = tests.images("elsewhere/real/source", Scorer.load(make_detector(tmp_path / "detector")))
     assert len(images.pixels) == 2  # the grey image has no face
+    assert caplog.messages == [f"left out of the test: {path}: row 1: no face found"]
     kept = [rows[0]["component"], rows[2]["component"]]
     assert images.component.tolist() == kept

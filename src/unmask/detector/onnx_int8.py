@@ -29,19 +29,15 @@ def read_rows(path: str | Path, count: int) -> Rows:
     Raises:
         UnmaskError: the table cannot be read, or no row of it.
     """
+    from unmask.data.readable import readable
     from unmask.data.table import FaceTable
 
     table = FaceTable.read(path)
-    crops, fake = [], []
-    for row in np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).round().astype(int)).tolist():
-        try:
-            crops.append(table.image(row))
-        except UnmaskError:
-            continue
-        fake.append(bool(table.fake[row]))
+    rows = np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).round().astype(int))
+    crops = dict(readable(rows, table.image, []))
     if not crops:
         raise UnmaskError(path, "no row can be decoded")
-    return Rows(Path(path).name, crops, np.asarray(fake))
+    return Rows(Path(path).name, list(crops.values()), table.fake[list(crops)])
 
 
 def quantise(model: Any, rows: Rows, size: int) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.data.degrade import UNCHANGED, camera_seed, degrade_image
+from unmask.data.readable import readable
 from unmask.detector.file import ONNX, WEIGHTS, find_detector
 from unmask.detector.scorer import Scorer
 from unmask.errors import UnmaskError
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from unmask.data.table import FaceTable
     from unmask.detector import Card
 
-#: The clean rows among the records, and what is added to a trial's name for its control.
+#: The clean rows among records and crops, and what is added to a trial's name for its control.
 _CLEAN, _CONTROL = "clean", "/control"
 
 
@@ -87,21 +89,27 @@ def attack_detector(
     kept: list[int] = []
     classifier = _Folded(scorer.model)
     qualities = [trial.quality for trial in trials if trial.quality is not None]
+    coded = partial(_coded, table, qualities)
     with torch.random.fork_rng([scorer.device] if scorer.device.type == "cuda" else []):
-        for batch in _batches(table, rows, scorer.batch_size, qualities, left_out):
-            images = scorer.prepare(batch.crops)
-            labels = torch.from_numpy(table.fake[batch.rows].astype(np.int64)).to(scorer.device)
+        for start in range(0, len(rows), scorer.batch_size):
+            some = rows[start : start + scorer.batch_size]
+            batch = dict(readable(some, coded, left_out))
+            if not batch:
+                continue
+            images = scorer.prepare([each[_CLEAN] for each in batch.values()])
+            labels = torch.from_numpy(table.fake[list(batch)].astype(np.int64)).to(scorer.device)
             records[_CLEAN].add(scorer, images)
             for number, trial in enumerate(trials):
                 if trial.quality is not None:
-                    records[trial.name].add(scorer, scorer.prepare(batch.coded[trial.quality]), images)
+                    lossy = scorer.prepare([each[trial.quality] for each in batch.values()])
+                    records[trial.name].add(scorer, lossy, images)
                 else:
                     _seed(seed, len(kept), trial.name)
                     _attack(trial, records, scorer, classifier, images, labels)
                 if progress is not None:
-                    done = batch.start * len(trials) + (number + 1) * (batch.end - batch.start)
+                    done = start * len(trials) + (number + 1) * len(some)
                     progress("attacks", done, len(rows) * len(trials))
-            kept += batch.rows
+            kept += batch
     fake, clusters = table.fake[kept], clusters_of(table)[kept].astype(str)
     _check_classes(name, fake, " that could be read")
 
@@ -176,24 +184,6 @@ class _Record:
             self.sigma += sigma.flatten(1).mean(1).tolist()
 
 
-@dataclass
-class _Batch:
-    """Rows that can be read and coded, and from where to where they are among those that were drawn.
-
-    Attributes:
-        rows: of the table.
-        crops: of each row, uint8 (H, W, 3).
-        coded: the same by quality.
-        start, end: the place of the first that was tried, and after the last.
-    """
-
-    start: int
-    coded: dict[str, list[npt.NDArray[np.uint8]]]
-    end: int = 0
-    rows: list[int] = field(default_factory=list)
-    crops: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-
-
 def _drawn(fake: npt.NDArray[np.bool_], limit: int | None, seed: int) -> npt.NDArray[np.int64]:
     """The rows to attack, ascending."""
     if limit is None:
@@ -206,37 +196,18 @@ def _drawn(fake: npt.NDArray[np.bool_], limit: int | None, seed: int) -> npt.NDA
     return np.sort(np.concatenate([rng.choice(rows, each, replace=False) for rows in classes]))
 
 
-def _batches(
-    table: FaceTable,
-    rows: npt.NDArray[np.int64],
-    size: int,
-    qualities: Sequence[str],
-    left_out: list[dict[str, str]],
-) -> Iterator[_Batch]:
-    """``size`` rows at once; one that cannot be decoded, or that a codec refuses, goes to ``left_out``."""
+def _coded(table: FaceTable, qualities: Sequence[str], row: int) -> dict[str, npt.NDArray[np.uint8]]:
+    """The crop of a row, uint8 (H, W, 3), clean and at each quality.
 
-    def begin(start: int) -> _Batch:
-        return _Batch(start, {quality: [] for quality in qualities})
-
-    batch = begin(0)
-    for place, row in enumerate(map(int, rows)):
-        try:
-            crop = table.image(row)
-            coded = [degrade_image(crop, quality, camera_seed(table, row)) for quality in qualities]
-        except UnmaskError as error:
-            left_out.append({"row": error.subject, "reason": error.reason})
-        except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
-            reason = f"cannot be degraded ({type(error).__name__}: {error})"
-            left_out.append({"row": table.where(row), "reason": reason})
-        else:
-            batch.rows.append(row)
-            batch.crops.append(crop)
-            for quality, image in zip(qualities, coded, strict=True):
-                batch.coded[quality].append(image)
-        batch.end = place + 1
-        if batch.rows and (len(batch.rows) == size or batch.end == len(rows)):
-            yield batch
-            batch = begin(place + 1)
+    Raises:
+        UnmaskError: it cannot be decoded, or a codec refuses it.
+    """
+    crop = table.image(row)
+    seed = camera_seed(table, row)
+    try:
+        return {_CLEAN: crop} | {quality: degrade_image(crop, quality, seed) for quality in qualities}
+    except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
+        raise UnmaskError(table.where(row), f"cannot be degraded ({type(error).__name__}: {error})") from error
 
 
 def _seed(seed: int, start: int, name: str) -> None:

@@ -89,13 +89,7 @@ def _evaluate_table(
     from unmask.data.table import FaceTable
 
     table = FaceTable.read(path, split)
-
-    def crop(row: int) -> Crop:
-        found = face_crop(table, row, scorer.card.crop, face_detector)
-        if found is None:
-            raise UnmaskError(table.where(row), _NO_FACE)
-        return found
-
+    crop = functools.partial(face_crop, table, recipe=scorer.card.crop, face_detector=face_detector)
     told = None if progress is None else functools.partial(progress, path)
     scores, skipped = score_rows(table, crop, scorer.score, told)
     frames = _rows(table, scores).take(~np.isnan(scores))
@@ -115,18 +109,18 @@ def _evaluate_table(
     )
 
 
-def face_crop(table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None) -> Crop | None:
-    """The image of a row, uint8 (H, W, 3); with a face detector the crop of its largest face, or None without a face.
+def face_crop(table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None) -> Crop:
+    """The image of a row, uint8 (H, W, 3); with a face detector the crop of its largest face.
 
     Raises:
-        UnmaskError: the row cannot be decoded, or the crop lies far outside of the image.
+        UnmaskError: the row cannot be decoded, has no face, or the crop lies far outside of the image.
     """
     image = table.image(row)
     if face_detector is None:
         return image
     faces = face_detector([image])[0]
     if not faces:
-        return None
+        raise UnmaskError(table.where(row), _NO_FACE)
     try:
         return recipe.crop(image, faces[0].box)
     except ValueError as error:

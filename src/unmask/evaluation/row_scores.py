@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from unmask.errors import UnmaskError
+from unmask.data.readable import readable
 
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
@@ -37,18 +37,12 @@ def score_rows(
         (rows,) float64, NaN for a row without a score; and of each of those ``row``, file and number, and ``reason``.
     """
     scores = np.full(len(table), np.nan)
-    left_out = []
+    left_out: list[dict[str, str]] = []
     for start in range(0, len(table), _CHUNK):
-        rows, crops = [], []
-        for row in range(start, min(start + _CHUNK, len(table))):
-            try:
-                crops.append(crop(row))
-            except UnmaskError as error:
-                left_out.append({"row": error.subject, "reason": error.reason})
-            else:
-                rows.append(row)
+        end = min(start + _CHUNK, len(table))
+        crops = dict(readable(range(start, end), crop, left_out))
         if crops:
-            scores[rows] = score(crops)
+            scores[list(crops)] = score(list(crops.values()))
         if progress is not None:
-            progress(min(start + _CHUNK, len(table)), len(table))
+            progress(end, len(table))
     return scores, left_out

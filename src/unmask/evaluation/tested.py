@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unmask.errors import UnmaskError
+from unmask.data.readable import readable
 from unmask.faces.quality import blockiness, sharpness
 
 if TYPE_CHECKING:
@@ -40,11 +40,7 @@ def measure_tested(table: FaceTable) -> QualityLimits | None:
     sharp: list[float] = []
     blocks: list[float] = []
     sides: list[float] = []
-    for row in map(int, rows):
-        try:
-            image = table.image(row)
-        except UnmaskError:
-            continue
+    for row, image in readable(rows, table.image, []):
         sharp.append(sharpness(image))
         if (box := table.row(row).get("box")) is not None:
             sides.append(max(box[2], box[3]))

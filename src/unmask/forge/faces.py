@@ -93,12 +93,11 @@ class Faces:
         kept, features = [], []
         self._points: dict[int, npt.NDArray[np.float64]] = {}
         for row in map(int, rows):
-            flat = found.get(row)
-            if flat is None:
-                self.left_out.append(f"{table.where(row)}: no face found")
-                continue
             try:
-                face = AlignedFace(table.image(row), np.asarray(flat).reshape(5, 2))
+                image, flat = table.image(row), found.get(row)
+                if flat is None:
+                    raise ValueError("no face found")
+                face = AlignedFace(image, np.asarray(flat).reshape(5, 2))
             except (ValueError, UnmaskError) as error:
                 reason = error.reason if isinstance(error, UnmaskError) else str(error)
                 self.left_out.append(f"{table.where(row)}: {reason}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from unmask.data.readable import readable
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.evaluation.evaluate import face_crop
@@ -21,6 +23,7 @@ from unmask.writing import make_folder, replacing
 
 if TYPE_CHECKING:
     from unmask.detector import Card, Scorer
+    from unmask.faces.face import FaceDetector
 
 log = logging.getLogger("unmask")
 
@@ -85,20 +88,16 @@ class Tests:
 
     def _crops(self, name: str, crop: CropRecipe) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
         table, rows = self._rows(name)
-        finder = None
+        finder: FaceDetector | None = None
         if self._set(name).recrop:
             from unmask.faces.mtcnn import MTCNN
 
             finder = MTCNN()
-        crops = {}
-        for row in rows:
-            try:
-                picture = face_crop(table, row, crop, finder)
-            except UnmaskError as error:
-                log.warning("left out of the test: %s", error)
-                continue
-            if picture is not None:
-                crops[row] = picture
+        left_out: list[dict[str, str]] = []
+        read = partial(face_crop, table, recipe=crop, face_detector=finder)
+        crops = dict(readable(rows, read, left_out))
+        for each in left_out:
+            log.warning("left out of the test: %s: %s", each["row"], each["reason"])
         if not crops:
             raise UnmaskError(self.tables()[name], f"has no row for the test {name}")
         return list(crops.values()), table.component[list(crops)].astype(str)
