@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.commands.terminal import count, failures, positive, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -70,12 +69,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.json is not None:
         write_text(options.json, json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
-    from rich.console import Console
-
-    # A file or pipe has no width: nothing may be cut off there.
-    Console(width=None if sys.stdout.isatty() else 200).print(render_attacks(found))
+    print_table(render_attacks(found))
     counts = found.counts
     print(f"{counts['real_rows']:,} reals and {counts['fake_rows']:,} fakes of {counts['components']:,} sources")
-    for row in found.left_out:
-        complain(f"{row['row']}: {row['reason']}")
-    return FAILED if found.left_out else 0
+    return failures([f"{row['row']}: {row['reason']}" for row in found.left_out])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, complain, count, progress
+from unmask.commands.terminal import count, failures, progress
 from unmask.errors import UnmaskError
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def run(options: argparse.Namespace) -> int:
             progress=None if show is None else lambda done, total: show("scores", done, total),
         )
     _print(found.after, found.held_out)
-    for row in found.left_out:
-        complain(f"{row['row']}: {row['reason']}")
-    code = FAILED if found.left_out else 0
+    code = failures([f"{row['row']}: {row['reason']}" for row in found.left_out])
     if options.out is None:
         return code
     out = Path(options.out)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, positive, progress
+from unmask.commands.terminal import failures, positive, progress
 from unmask.errors import UnmaskError
 
 
@@ -55,7 +55,5 @@ def run(options: argparse.Namespace) -> int:
         with progress() as show:
             done = degrade_table(table, path, quality.name, workers=options.workers, progress=show)
         print(f"{path}: {done.rows} rows, PSNR {done.psnr:.1f} dB, SSIM {done.ssim:.3f}", flush=True)
-        for line in done.left_out:
-            complain(line)
-            code = FAILED
+        code |= failures(done.left_out)
     return code

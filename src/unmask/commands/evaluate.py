@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, count, positive, progress, refuse
+from unmask.commands.terminal import complain, count, failures, positive, print_table, progress, refuse
 from unmask.errors import UnmaskError
 
 
@@ -84,13 +83,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.json is not None:
         write_text(options.json, json.dumps(evaluation.to_json(), indent=1) + "\n")
-    from rich.console import Console
-
-    # A file or pipe has no width: nothing may be cut off there.
-    Console(width=None if sys.stdout.isatty() else 200).print(render(evaluation))
-    for error in evaluation.errors:
-        complain(error)
-    return FAILED if evaluation.errors else 0
+    print_table(render(evaluation))
+    return failures(evaluation.errors)
 
 
 def _protocol(options: argparse.Namespace) -> int:
@@ -100,8 +94,6 @@ def _protocol(options: argparse.Namespace) -> int:
         needs = "needs --out, and --data unless --summary-only, and takes neither DETECTOR nor DATA"
         raise UnmaskError("--protocol", needs)
     refuse(options, ("split", "recrop"), "goes with a DETECTOR: a protocol says what it is tested on")
-
-    from rich.console import Console
 
     from unmask.protocols import evidence, measure, read_protocol, run_protocol, summarise
     from unmask.protocols.plots import need_matplotlib, write_page
@@ -123,10 +115,9 @@ def _protocol(options: argparse.Namespace) -> int:
     if protocol.best and protocol.claim == "report":
         summary["evidence"] = evidence(summary)
     write_text(options.json or out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(render(summary))
+    print_table(render(summary))
     if (best := render_best(summary)) is not None:
-        console.print(best)
+        print_table(best)
     try:
         need_matplotlib()
         tables = Tests(protocol, Path(options.data), out / "cache").tables() if options.data else {}

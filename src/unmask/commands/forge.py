@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from unmask.commands.terminal import FAILED, complain, count, positive, progress
+from unmask.commands.terminal import count, failures, positive, progress
 from unmask.errors import UnmaskError
 
 
@@ -66,6 +66,4 @@ def run(options: argparse.Namespace) -> int:
             done = forger.forge(name)
             print(f"{path}: {done.rows} rows, {len(done.left_out)} reals left out", flush=True)
             left_out |= dict.fromkeys(done.left_out)
-    for line in left_out:
-        complain(line)
-    return FAILED if left_out else 0
+    return failures(left_out)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, progress
+from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, print_table, progress
 from unmask.errors import UnmaskError
 from unmask.printing import cell, printable
 
@@ -193,7 +193,6 @@ def _recipe(options: argparse.Namespace) -> PrepareRecipe:
 
 
 def _print(report: Report, out: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("data set", "method", "quality", "split", "label", box=None, pad_edge=False)
@@ -202,8 +201,7 @@ def _print(report: Report, out: str) -> None:
     for entry in report.counts:
         *names, clips, rows = entry.values()
         table.add_row(*(cell(name or "-") for name in names), f"{clips:,}", f"{rows:,}")
-    # A file or pipe has no width: nothing may be cut off there.
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    print_table(table)
     for note in report.notes[:SHOWN]:
         print(f"note: {printable(note)}")
     without = [each["reason"] for each in report.reasons if each["state"] == "no face"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from itertools import groupby
 from pathlib import Path
 from textwrap import dedent, indent
 
-from unmask.commands.terminal import FAILED, complain
+from unmask.commands.terminal import FAILED, complain, print_table
 from unmask.printing import cell, printable
 
 #: So many problems of one kind are printed; all of them are in the JSON.
@@ -21,7 +20,6 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
     Raises:
         UnmaskError: it cannot be read at all, or the JSON file cannot be written.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from unmask.data.layouts import read_layout
@@ -41,8 +39,7 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
         *names, clips, files, masks = vars(row).values()
         words = [*(name or "-" for name in names), f"{clips:,}", f"{files:,}", f"{masks:,}" if masks else "-"]
         table.add_row(*map(cell, words))
-    # A file or pipe has no width: nothing may be cut off there.
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    print_table(table)
     for note in found.notes:
         print(f"note: {printable(note)}")
     print(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from typing import Any
 
-from unmask.commands.terminal import FAILED, count, positive, progress
+from unmask.commands.terminal import FAILED, count, positive, print_table, progress
 from unmask.printing import cell, printable
 
 
@@ -33,7 +32,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_writable(options.json)
 
-    from rich.console import Console
     from rich.table import Table
 
     from unmask.data.inspect import inspect_tables
@@ -49,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     for each in found.counts:
         names = (each.dataset, each.split or "-", each.method, each.quality, each.label)
         grid.add_row(*map(cell, names), *(f"{number:,}" for number in (each.rows, each.videos, each.sources)))
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+    print_table(grid)
     sizes = ", ".join(f"{size} ({number:,})" for size, number in list(found.sizes.items())[:4])
     print(f"{found.rows:,} rows in {len(found.tables)} files; images {sizes or 'none'}")
     for flag in found.flags:

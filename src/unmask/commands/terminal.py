@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from unmask.printing import printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+    from rich.table import Table
 
 FAILED = 1
 USAGE = 2
@@ -84,3 +85,17 @@ def refuse(options: argparse.Namespace, names: Sequence[str], reason: str) -> No
 
 def complain(message: object) -> None:
     print(f"unmask: {printable(str(message))}", file=sys.stderr, flush=True)
+
+
+def failures(messages: Collection[str]) -> int:
+    """Say each of them; the exit code that they lead to."""
+    for message in messages:
+        complain(message)
+    return FAILED if messages else 0
+
+
+def print_table(table: Table) -> None:
+    """On stdout. A file or pipe has no width: nothing may be cut off there."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
