@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from unmask.data.checks import Columns, Flag, check_images, check_rows
 from unmask.data.decode import decode_image
 from unmask.data.duplicates import perceptual_hash
-from unmask.data.table import FaceTable, parquet_files
+from unmask.data.table import FaceTable
+from unmask.data.table_files import parquet_files
 from unmask.errors import UnmaskError
 
 _CHUNK = 64
@@ -70,7 +71,7 @@ def inspect_tables(
     Raises:
         UnmaskError: a path is not there, or no file can be read.
     """
-    files = parquet_files([paths] if isinstance(paths, str | Path) else list(paths))
+    files = parquet_files(paths)
     parts: list[tuple[FaceTable, list[_Seen]]] = []
     broken: list[str] = []
     with ThreadPoolExecutor(threads, "unmask-inspect") as pool:

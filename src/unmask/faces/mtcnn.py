@@ -126,7 +126,7 @@ class MTCNN:
         sure = {
             i: face
             for i, face in enumerate(answers)
-            if face is not None and face.score >= _FOLLOWED_SCORE and _centred(face, width, height)
+            if face is not None and face.score >= _FOLLOWED_SCORE and _inside([face.box.centre], width, height)
         }
         numbers, edges = list(sure), _edges(face.box for face in sure.values())
         scores = np.array([face.score for face in sure.values()])
@@ -156,7 +156,7 @@ class MTCNN:
             found = self._cascade(ring, self.longer_side, 0.25, strict)
             faces = [_shifted(face, -border, width / small.shape[1], height / small.shape[0]) for face in found]
             # The streaks of the continued border can look like a second face: it is not in the picture.
-            faces = [face for face in faces if _inside(face, width, height)]
+            faces = [face for face in faces if _inside(face.landmarks or (), width, height)]
         return sorted(faces, key=lambda face: -face.box.area)
 
     def _cascade(
@@ -287,12 +287,6 @@ def _edges(boxes: Iterable[Box]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def _centred(face: Face, width: int, height: int) -> bool:
-    """Whether the middle of a face lies in a frame of that size, in pixels."""
-    x, y = face.box.centre
-    return 0 <= x < width and 0 <= y < height
-
-
 def _shifted(face: Face, border: float, across: float, down: float) -> Face:
     """The face after moving by ``border`` pixels along both axes, then scaling each axis."""
     box = face.box
@@ -301,6 +295,6 @@ def _shifted(face: Face, border: float, across: float, down: float) -> Face:
     return Face(moved, face.score, marks or None)
 
 
-def _inside(face: Face, width: int, height: int) -> bool:
-    """Whether all five landmarks lie in a frame of that size, in pixels."""
-    return all(0 <= x < width and 0 <= y < height for x, y in face.landmarks or ())
+def _inside(points: Iterable[tuple[float, float]], width: int, height: int) -> bool:
+    """Whether all points lie in a frame of that size, in pixels."""
+    return all(0 <= x < width and 0 <= y < height for x, y in points)
