@@ -178,6 +178,11 @@ def read_tables(parts: Iterable[Path], columns: Iterable[str]) -> Iterator[pa.Ta
             raise UnmaskError(path, f"not a readable part ({error})") from error
 
 
+def as_text(name: str) -> str:
+    """A name as Parquet can hold it: bytes that are no UTF-8 become escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
     """Keep rows of two recipes out of one folder: the first run writes its own down, later ones must do the same.
 

@@ -130,23 +130,20 @@ class Worker(Generic[Item, Result]):
         while not self._ready:
             self._receive()
 
-    def do(
-        self, item: Item, progress: Tell | None = None, stopped: Callable[[], bool] | None = None, poll: float = 0.1
-    ) -> Result:
+    def do(self, item: Item, progress: Tell | None = None, stopped: Callable[[], bool] | None = None) -> Result:
         """The result for one item.
 
         Args:
             item: picklable.
             progress: called with what the process reports.
-            stopped: asked every ``poll`` seconds; True ends the item and its process.
-            poll: seconds.
+            stopped: asked ten times a second; True ends the item and its process.
 
         Raises:
             WorkerDied: there is no result.
         """
         self.begin(item)
         while True:
-            ready = wait([self.connection], poll)
+            ready = wait([self.connection], 0.1)
             if stopped is not None and stopped():
                 _, answer = self._give_up("was stopped")
                 raise answer

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         # Where somebody watches, the files are counted first: names only, which is quick beside judging them.
         total = None if show is None else sum(reason is None for _, reason in inputs(options.paths, quiet=True))
 
-        def tell(looked_at: int, total: int | None, row: dict[str, Any]) -> None:
+        def tell(looked_at: int, row: dict[str, Any]) -> None:
             if row["error"] is not None:
                 complain(f"{row['path']}: {row['error']}")
             if show is not None and total is not None:
@@ -70,7 +70,6 @@ def run(options: argparse.Namespace) -> int:
             workers=options.workers or os.cpu_count() or 1,
             timeout=options.timeout or 600,
             retry=options.retry,
-            total=total,
             progress=tell,
             **executor(options.ray),
         )

@@ -40,9 +40,8 @@ def run(options: argparse.Namespace) -> int:
         found = inspect_tables(options.tables, threads=options.threads, progress=show)
     if options.json is not None:
         write_text(options.json, json.dumps(found.to_json(), indent=1) + "\n")
-    right = ("rows", "videos", "sources")
-    grid = Table(*("data set", "split", "manipulation", "quality", "label"))
-    for name in right:
+    grid = Table("data set", "split", "manipulation", "quality", "label")
+    for name in ("rows", "videos", "sources"):
         grid.add_column(name, justify="right")
     for each in found.counts:
         names = (each.dataset, each.split or "-", each.method, each.quality, each.label)

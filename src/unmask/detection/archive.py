@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, check_recipe, iterate_notes
+from unmask.parts import Parts, Shard, as_text, check_recipe, iterate_notes
 from unmask.workers import WorkerDied, work
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def detect_archive(
     workers: int = 1,
     timeout: float | None = 600.0,
     retry: bool = False,
-    total: int | None = None,
-    progress: Callable[[int, int | None, dict[str, Any]], None] | None = None,
+    progress: Callable[[int, dict[str, Any]], None] | None = None,
     executor: Executor = work,
 ) -> Judged:
     """Judge every file that is not judged yet.
@@ -92,8 +91,7 @@ def detect_archive(
         workers: processes, one thread each.
         timeout: seconds a file may take; None for no limit.
         retry: judge again what could not be judged before.
-        total: how many files there are, for the progress; None if nobody has counted.
-        progress: called with files looked at, ``total``, and the row, after every file that was judged.
+        progress: called with files looked at and the row, after every file that was judged.
         executor: does the work, as :func:`unmask.workers.work` does.
 
     Returns:
@@ -132,7 +130,7 @@ def detect_archive(
                 parts.add(begun.pop(path), [row], 0 if row["error"] is None else 1)
                 count, failed = count + 1, failed + (row["error"] is not None)
                 if progress is not None:
-                    progress(looked_at, total, row)
+                    progress(looked_at, row)
         except WorkerDied as error:
             raise UnmaskError(f"detector {detector!r}", str(error)) from error
     return Judged(count, failed, failed_before)
@@ -163,11 +161,6 @@ def key_of(path: str) -> str:
     except (OSError, ValueError):
         state = "gone"
     return hashlib.blake2b(f"{as_text(path)}\0{state}".encode(), digest_size=8).hexdigest()
-
-
-def as_text(path: str) -> str:
-    """A path as Parquet can hold it: bytes of a name that are no UTF-8 become escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class _Done:

@@ -105,11 +105,6 @@ class Detector:
         """The adversary that came with the detector; torch is loaded for it."""
         return None if self._load_adversary is None else self._load_adversary()
 
-    @property
-    def uncertain(self) -> tuple[float, float] | None:
-        """The closed interval of scores that are ``uncertain``, or None if the card gives none."""
-        return self.card.uncertain
-
     def detect(
         self,
         media: Source,
@@ -197,7 +192,7 @@ class Detector:
                 yield next(scenes), faces
 
     def _blank(self, path: str) -> Detection:
-        return Detection(path, None, None, float(self.card.threshold), self.name, self.uncertain, card=self.card)
+        return Detection(path, None, None, float(self.card.threshold), self.name, self.card.uncertain, card=self.card)
 
     def _score(self, media: Media, tracks: Sequence[Track], tell: Callable[[float], None]) -> list[ScoredTrack]:
         faces = [(position, face) for track in tracks for position, face in track.faces]
@@ -227,7 +222,7 @@ class Detector:
             )
             quality = _median([each for _, each in own])
             judged = ScoredTrack(scored, pooled([face.score for face in scored]), quality=quality)
-            result.append(verdict.judge(judged, self.card.threshold, self.uncertain, self.card.tested))
+            result.append(verdict.judge(judged, self.card.threshold, self.card.uncertain, self.card.tested))
         return result
 
     def _quality(self, frame: np.ndarray, face: Face, crop: np.ndarray) -> FaceQuality:

@@ -103,7 +103,6 @@ def fit_adversary(
     batch_size: int = 16,
     lr: float = 2e-3,
     seed: int = 0,
-    options: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[GeneratorBlur, dict[str, float]]:
     """Let a new blur generator play against a finished detector, which does not move: only the attack learns.
@@ -115,7 +114,6 @@ def fit_adversary(
         scorer: the detector, a torch one.
         table: validation rows.
         steps, batch_size, lr, seed: of the fit, by Adam.
-        options: of :class:`~unmask.game.adversaries.GeneratorBlur`; one generator a class if none are given.
         progress: called with steps done and steps in all.
 
     Returns:
@@ -124,7 +122,7 @@ def fit_adversary(
         image of the class, a blur of equal strength. A map means something if only its own image suffers.
 
     Raises:
-        UnmaskError: a class is missing, or an option is unknown.
+        UnmaskError: a class is missing.
     """
     if steps < 1:
         raise UnmaskError("adversary", f"needs at least one step, got {steps}")
@@ -135,8 +133,7 @@ def fit_adversary(
     half, losses = max(1, batch_size // 2), []
     with torch.random.fork_rng(devices=[]), attacked(scorer.model):
         torch.manual_seed(seed)
-        adversary = build_adversary("blur-generator", dict(options or {}))
-        assert isinstance(adversary, GeneratorBlur)
+        adversary = GeneratorBlur()
         adversary.to(scorer.device).train()
         optimiser = torch.optim.Adam(adversary.parameters(), lr, (0.5, 0.99))
         for step in range(steps):

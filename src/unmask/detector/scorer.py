@@ -108,9 +108,11 @@ class Scorer:
     @torch.inference_mode()
     def log_odds_of(self, images: Tensor) -> npt.NDArray[np.float64]:
         """:meth:`log_odds` of images that are prepared already, (N, 3, S, S) in [0, 1] on the device, in one pass."""
+        from unmask.game.classifier import log_odds
+
         with _single_precision(self.device):
             logits = self.model(images).double().cpu()
-        return (torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]).numpy()
+        return log_odds(logits).numpy()
 
     def score(self, crops: Crops) -> npt.NDArray[np.float64]:
         """Calibrated P(fake) of each crop, float64 (N,); arguments and errors as :meth:`log_odds`."""
@@ -126,12 +128,12 @@ class Scorer:
         """
         from unmask.detector.explain import heat_maps
 
-        found = [np.empty((0, 1, 1), np.float32)][len(crops) > 0 :]
+        found = []
         for start in range(0, len(crops), self.batch_size):
             images = self.prepare(crops[start : start + self.batch_size])
             with _single_precision(self.device):
                 found.append(heat_maps(self.model, images)[1].cpu().numpy())
-        return np.concatenate(found)
+        return np.concatenate(found) if found else np.empty((0, 1, 1), np.float32)
 
 
 @contextmanager

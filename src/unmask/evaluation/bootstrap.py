@@ -85,7 +85,8 @@ def estimate(
     unique, member = np.unique(np.asarray(clusters), return_inverse=True)
     if len(member) != len(labels):
         raise ValueError(f"{len(labels)} rows but {len(member)} cluster names")
-    values = {name: float(metric(sweep)[0]) for sweep in [ranking.sweep()] for name, metric in METRICS.items()}
+    sweep = ranking.sweep()
+    values = {name: float(metric(sweep)[0]) for name, metric in METRICS.items()}
     undefined = missing_class(labels)
     if len(unique) < 2 or resamples == 0:
         reason = "no resamples were asked for" if resamples == 0 else "one source only: no interval"

@@ -144,7 +144,7 @@ def render(evaluation: Evaluation) -> Table:
 
     table = Table("table", "rows", "real + fake", *_COLUMNS.values())
     for result in evaluation.tables:
-        name = Path(result.table).name if result.table else result.table
+        name = Path(result.table).name
         if result.error is not None:
             table.add_row(cell(f"{name}: {result.error.removeprefix(f'{result.table}: ')}"))
         if result.levels is None:

@@ -93,6 +93,3 @@ class AutoEncoderForgery:
         amount = float(rng.uniform(0.5, 1.5))
         rendered = cv2.addWeighted(rendered, 1 + amount, soft, -amount, 0).astype(np.uint8, copy=False)
         return paste(target, rendered, SQUARE, FACE, rng)
-
-
-__all__ = ["AutoEncoder", "AutoEncoderForgery", "fitted"]

@@ -32,7 +32,7 @@ def face_swap(target: AlignedFace, donor: AlignedFace, rng: np.random.Generator)
     As FaceSwap of FF++ (Roessler et al., ICCV 2019, arXiv 1901.08971), without its 3D model; every second one is
     set in by Poisson blending (Perez et al., SIGGRAPH 2003).
     """
-    mask = soft_mask(target, _varied(FACE, rng, 0.06), softness=float(rng.uniform(0.12, 0.35)))
+    mask = soft_mask(target, _varied_face(rng, 0.06), softness=float(rng.uniform(0.12, 0.35)))
     moved = warp(donor.image, affine(donor.points, target.points), target.image.shape[:2])
     mask *= _covered(donor, target)
     moved = transfer_colour(moved, target.image, mask)
@@ -93,7 +93,7 @@ def self_blend(target: AlignedFace, donor: AlignedFace | None, rng: np.random.Ge
     centre = np.array([width, height]) / 2
     matrix = np.array([[zoom, 0, centre[0] * (1 - zoom) + shift[0]], [0, zoom, centre[1] * (1 - zoom) + shift[1]]])
     source = warp(source, matrix, source.shape[:2]).astype(np.uint8, copy=False)
-    mask = soft_mask(target, _varied(FACE, rng, 0.08), softness=float(rng.uniform(0.1, 0.6)))
+    mask = soft_mask(target, _varied_face(rng, 0.08), softness=float(rng.uniform(0.1, 0.6)))
     mask = mask * rng.choice([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
     return blend(target.image, source, mask), _mask_image(mask)
 
@@ -117,11 +117,9 @@ def _above(points: Points) -> Points:
     return (2 * middle - points[2])[None]
 
 
-def _varied(
-    region: tuple[tuple[float, float], tuple[float, float]], rng: np.random.Generator, by: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The region with half axes changed by up to ``by`` and its centre moved a little, in few steps."""
-    (x, y), (a, b) = region
+def _varied_face(rng: np.random.Generator, by: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The inner face with half axes changed by up to ``by`` and its centre moved a little, in few steps."""
+    (x, y), (a, b) = FACE
     change = np.round(rng.uniform(-by, by, 4), 2)
     return (x + 10 * change[0], y + 10 * change[1]), (a * (1 + change[2]), b * (1 + change[3]))
 

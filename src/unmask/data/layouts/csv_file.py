@@ -6,13 +6,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import children, frames_of
 from unmask.faces.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-#: What a label may be called. Numbers are read as most of the field writes them: 1 is fake.
-LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
 COLUMNS = ("path", "label", "method", "split", "source", "video", "quality", "dataset")
 
 

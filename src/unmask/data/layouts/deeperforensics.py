@@ -39,7 +39,6 @@ def read_deeperforensics(src: Path, findings: Findings) -> bool:
     root = scan(src, findings)
     manipulated = root.at("manipulated_videos")
     splits = _splits(root, findings)
-    there: set[str] = set()
     for kind, folder in (manipulated.folders if manipulated else {}).items():
         method, quality = method_and_quality(kind)
         for clip in sequences(folder, findings):
@@ -47,7 +46,6 @@ def read_deeperforensics(src: Path, findings: Findings) -> bool:
             if not actor:
                 findings.problem(clip.paths[0], "is not named like a fake: 000_M101; left out")
                 continue
-            there.add(clip.name)
             findings.add(
                 Clip(
                     paths=clip.paths,

@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import Folder, Sequence, has_folder, leftovers, scan, sequences
 
 DFDC, PREVIEW = "DFDC", "DFDC-preview"
-
-_Label = Literal["real", "fake"]
 
 
 def read_dfdc(src: Path, findings: Findings) -> bool:
@@ -77,7 +75,7 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
             findings.problem(clip.paths[0], "is not named in the metadata, its label is unknown; left out")
 
 
-def _json_rows(path: Path, findings: Findings) -> Iterator[tuple[str, _Label, str, str]]:
+def _json_rows(path: Path, findings: Findings) -> Iterator[tuple[str, str, str, str]]:
     for name, facts in (findings.read_json(path, dict, "clips by file name") or {}).items():
         label = _label(facts)
         if label is None:
@@ -86,7 +84,7 @@ def _json_rows(path: Path, findings: Findings) -> Iterator[tuple[str, _Label, st
             yield name, label, _text(facts, "original"), _text(facts, "split")
 
 
-def _csv_rows(path: Path, findings: Findings) -> Iterator[tuple[str, _Label, str, str]]:
+def _csv_rows(path: Path, findings: Findings) -> Iterator[tuple[str, str, str, str]]:
     """Rows ``filename,label`` of the test set: 1 is fake, as in the challenge."""
     for number, row in findings.read_rows(path):
         label = _label({"label": row.get("label")})
@@ -181,9 +179,8 @@ def _unique(clips: list[Sequence], findings: Findings) -> Iterator[Sequence]:
             findings.problem(clip.paths[0], f"has the name of {seen[clip.name].paths[0]}, left out")
 
 
-def _label(facts: Any) -> _Label | None:
-    words: dict[str, _Label] = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
-    return words.get(_text(facts, "label").casefold())
+def _label(facts: Any) -> str | None:
+    return LABELS.get(_text(facts, "label").casefold())
 
 
 def _text(facts: Any, key: str) -> str:

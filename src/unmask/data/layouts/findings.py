@@ -20,6 +20,8 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+#: What a label may be called. Numbers are read as most of the field writes them: 1 is fake.
+LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
 
 
 class Findings:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from unmask.data.layouts import ffpp
-from unmask.data.layouts.csv_file import LABELS, media_at, why_not
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.csv_file import media_at, why_not
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import children, frames_of
 from unmask.faces.media import IMAGE_SUFFIXES
@@ -32,7 +32,6 @@ _METHODS = {**_FFPP, "real": "real", "pristine": "real"}
 class _Entry:
     """What the lines say of one clip."""
 
-    label: str
     method: str
     quality: str
     video: str
@@ -116,7 +115,7 @@ def _read_line(
     # Two clips of a name in two folders are two clips, unless the folders say what they are.
     video = clip.name if known else str(clip)
     split = next((SPLITS[word] for word in re.split(r"[^a-z]+", file.stem.casefold()) if word in SPLITS), "")
-    fresh = _Entry(label, method, quality, video, split, published, known, path.is_dir() or clip is folder)
+    fresh = _Entry(method, quality, video, split, published, known, path.is_dir() or clip is folder)
     entry = entries.setdefault((method, quality, video), fresh)
     if entry.split != split:
         findings.problem(where, f"{name}: its clip is in the list for {entry.split or 'no split'} as well; left out")
@@ -130,7 +129,7 @@ def _clip(entry: _Entry, src: Path) -> Clip:
     sequence = frames_of(entry.video, entry.paths)
     pairs = ffpp.official_pairs()
     source, donor = ffpp.people(entry.video)
-    own = entry.video if entry.label == "real" else f"{entry.method}/{entry.video}"
+    own = entry.video if entry.method == "real" else f"{entry.method}/{entry.video}"
     return Clip(
         paths=sequence.paths,
         method=entry.method,

@@ -19,6 +19,7 @@ from unmask.errors import UnmaskError
 from unmask.faces.follow import FaceFollower
 from unmask.faces.media import Frame
 from unmask.faces.tracks import link_tracks
+from unmask.parts import as_text
 
 Row = dict[str, Any]
 #: What is remembered of a clip, besides its rows: ``state`` (``done``, ``no face`` or ``broken``), ``reason``,
@@ -141,13 +142,8 @@ def _once(
 
 def _about(clip: Clip) -> Row:
     names = ("label", "method", "dataset", "quality", "split", "video", "source", "component")
-    row = {name: _text(getattr(clip, name)) for name in names}
-    return {**row, "donor": _text(clip.donor)} if clip.donor else row
-
-
-def _text(name: str) -> str:
-    """A name as Parquet can hold it: bytes that are no UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    row = {name: as_text(getattr(clip, name)) for name in names}
+    return {**row, "donor": as_text(clip.donor)} if clip.donor else row
 
 
 class _Watch:
