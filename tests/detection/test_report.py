@@ -107,7 +107,9 @@ def test_names_stay_text(name: str) -> None:
 def test_scores_at_the_ends_of_the_scale(
     found: list[Detection], score: float, threshold: float, band: tuple[float, float] | None
 ) -> None:
-    Page(render_report([replace(found[0], score=score, threshold=threshold, uncertain=band)], make_card()))
+    page = Page(render_report([replace(found[0], score=score, threshold=threshold, uncertain=band)], make_card()))
+    assert f"{score:.3f}" in page.text
+    assert f"threshold {threshold:.3f}" in page.text
 
 
 def test_a_page_without_pictures(found: list[Detection]) -> None:

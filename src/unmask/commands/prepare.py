@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from unmask.commands.prepare_check import SHOWN, check, list_layouts
 from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, print_table, progress
 from unmask.errors import UnmaskError
 from unmask.printing import cell, printable
@@ -16,8 +17,6 @@ from unmask.printing import cell, printable
 if TYPE_CHECKING:
     from unmask.data.prepare import PrepareRecipe, Report
 
-#: So many lines of a kind are printed; all of them are in the report.
-SHOWN = 10
 #: From one line about the progress to the next, where stderr is no terminal.
 LOG_SECONDS = 60.0
 
@@ -99,8 +98,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from unmask.commands.prepare_check import check, list_layouts
-
     if options.list:
         return list_layouts()
     if options.layout is None or options.src is None or (options.out is None and not options.check):

@@ -10,7 +10,7 @@ from textwrap import dedent, indent
 from unmask.commands.terminal import FAILED, complain, print_table
 from unmask.printing import cell, printable
 
-#: So many problems of one kind are printed; all of them are in the JSON.
+#: So many lines of a kind are printed; all of them are in the JSON.
 SHOWN = 10
 
 

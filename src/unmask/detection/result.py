@@ -112,7 +112,8 @@ class Evidence:
     """A face crop as the classifier saw it, and where in it the reasons lie; for the report.
 
     Attributes:
-        track: number of its track. face: which of its faces.
+        track: number of its track.
+        face: which of its faces.
         jpeg: the crop.
         cells: the heat map, see :func:`unmask.detector.explain.heat_maps`: rows of numbers in [0, 1], from the top;
             None where the detector gives none.
@@ -151,7 +152,8 @@ class Detection:
         uncertain: scores in this closed interval are ``uncertain``; None if the detector gives no such band.
         kind: ``image`` or ``video``; None if the input could not be opened.
         width, height: upright size in pixels; of a video that of the first frame analysed, and a warning says if others
-            have another. duration: seconds, None for images and where it is not known.
+            have another.
+        duration: seconds; None for images and where it is not known.
         times: seconds of every analysed frame, with a face or without.
         tracks: one per person (video) or face (image), in the order they matter: the deciding track first.
         detector: which detector spoke.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch.nn import functional as F
 
-from unmask.detector.file import CARD, find_detector
+from unmask.detector.file import CARD, card_text, find_detector
 from unmask.errors import UnmaskError
 from unmask.game import pixelwise_gaussian_blur
 from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
@@ -63,7 +62,7 @@ def save_adversary(
             file.write(data)
     except OSError as error:
         raise UnmaskError(target / ADVERSARY, f"cannot be written: {error.strerror or error}") from error
-    write_text(target / CARD, json.dumps(finished.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(target / CARD, card_text(finished))
     return finished
 
 

@@ -48,7 +48,7 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
     finished = replace(card, weights_sha256=hashlib.sha256(data).hexdigest())
     try:
-        text = json.dumps(finished.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = card_text(finished)
     except (TypeError, ValueError) as error:
         raise UnmaskError(target / CARD, f"the card cannot be written as JSON ({error})") from error
     make_folder(target)
@@ -59,6 +59,11 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
         raise UnmaskError(target, f"cannot be written: {error.strerror or error}") from error
     write_text(target / CARD, text)
     return target
+
+
+def card_text(card: Card) -> str:
+    """A card as its file has it; ``TypeError`` or ``ValueError`` where it holds what JSON cannot."""
+    return json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_detector(name_or_path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:

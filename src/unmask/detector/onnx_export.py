@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask.detector.file import CARD, ONNX, find_detector
+from unmask.detector.file import CARD, ONNX, card_text, find_detector
 from unmask.detector.onnx_scorer import CARD_KEY, OnnxScorer
 from unmask.detector.scorer import Scorer
 from unmask.errors import UnmaskError
@@ -113,7 +113,7 @@ def export_onnx(
     except OSError as error:
         raise UnmaskError(folder / ONNX, f"cannot be written: {error.strerror or error}") from error
     if out is not None:
-        write_text(folder / CARD, json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / CARD, card_text(card))
     return replace(done, size=len(data))
 
 

@@ -83,39 +83,12 @@ def attack_detector(
     name = ", ".join(tables) or "face table"
     _check_classes(name, table.fake)
     rows = _drawn(table.fake, limit, seed)
-    left_out: list[dict[str, str]] = []
-    records = {_CLEAN: _Record()}
-    records |= {key: _Record() for trial in trials for key in (trial.name, trial.name + _CONTROL)}
-    kept: list[int] = []
-    classifier = _Folded(scorer.model)
-    qualities = [trial.quality for trial in trials if trial.quality is not None]
-    coded = partial(_coded, table, qualities)
-    with torch.random.fork_rng([scorer.device] if scorer.device.type == "cuda" else []):
-        for start in range(0, len(rows), scorer.batch_size):
-            some = rows[start : start + scorer.batch_size]
-            batch = dict(readable(some, coded, left_out))
-            if not batch:
-                continue
-            images = scorer.prepare([each[_CLEAN] for each in batch.values()])
-            labels = torch.from_numpy(table.fake[list(batch)].astype(np.int64)).to(scorer.device)
-            records[_CLEAN].add(scorer, images)
-            for number, trial in enumerate(trials):
-                if trial.quality is not None:
-                    lossy = scorer.prepare([each[trial.quality] for each in batch.values()])
-                    records[trial.name].add(scorer, lossy, images)
-                else:
-                    _seed(seed, len(kept), trial.name)
-                    _attack(trial, records, scorer, classifier, images, labels)
-                if progress is not None:
-                    done = start * len(trials) + (number + 1) * len(some)
-                    progress("attacks", done, len(rows) * len(trials))
-            kept += batch
+    records, kept, left_out = _play(scorer, table, rows, trials, seed, progress)
     fake, clusters = table.fake[kept], clusters_of(table)[kept].astype(str)
     _check_classes(name, fake, " that could be read")
 
     def measure(key: str) -> Outcome:
-        judged = scorer.card, fake, clusters, bootstrap, seed
-        return _measured(records[key], records[_CLEAN], *judged)
+        return _measured(records[key], records[_CLEAN], scorer.card, fake, clusters, bootstrap, seed)
 
     return Robustness(
         list(tables),
@@ -194,6 +167,45 @@ def _drawn(fake: npt.NDArray[np.bool_], limit: int | None, seed: int) -> npt.NDA
     each = min(limit // 2, *map(len, classes))
     rng = np.random.default_rng(seed)
     return np.sort(np.concatenate([rng.choice(rows, each, replace=False) for rows in classes]))
+
+
+def _play(
+    scorer: Scorer,
+    table: FaceTable,
+    rows: npt.NDArray[np.int64],
+    trials: Sequence[Trial],
+    seed: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[dict[str, _Record], list[int], list[dict[str, str]]]:
+    """Every trial on the rows: what was measured, which of them could be read, and why the others could not."""
+    left_out: list[dict[str, str]] = []
+    records = {_CLEAN: _Record()}
+    records |= {key: _Record() for trial in trials for key in (trial.name, trial.name + _CONTROL)}
+    kept: list[int] = []
+    classifier = _Folded(scorer.model)
+    qualities = [trial.quality for trial in trials if trial.quality is not None]
+    coded = partial(_coded, table, qualities)
+    with torch.random.fork_rng([scorer.device] if scorer.device.type == "cuda" else []):
+        for start in range(0, len(rows), scorer.batch_size):
+            some = rows[start : start + scorer.batch_size]
+            batch = dict(readable(some, coded, left_out))
+            if not batch:
+                continue
+            images = scorer.prepare([each[_CLEAN] for each in batch.values()])
+            labels = torch.from_numpy(table.fake[list(batch)].astype(np.int64)).to(scorer.device)
+            records[_CLEAN].add(scorer, images)
+            for number, trial in enumerate(trials):
+                if trial.quality is not None:
+                    lossy = scorer.prepare([each[trial.quality] for each in batch.values()])
+                    records[trial.name].add(scorer, lossy, images)
+                else:
+                    _seed(seed, len(kept), trial.name)
+                    _attack(trial, records, scorer, classifier, images, labels)
+                if progress is not None:
+                    done = start * len(trials) + (number + 1) * len(some)
+                    progress("attacks", done, len(rows) * len(trials))
+            kept += batch
+    return records, kept, left_out
 
 
 def _coded(table: FaceTable, qualities: Sequence[str], row: int) -> dict[str, npt.NDArray[np.uint8]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,7 +133,7 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     Raises:
         UnmaskError: the folder cannot be written.
     """
-    from unmask.detector.file import CARD, ONNX
+    from unmask.detector.file import CARD, ONNX, card_text
     from unmask.writing import make_folder, write_text
 
     make_folder(folder)
@@ -146,7 +145,7 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
                     shutil.copyfile(file, folder / file.name)
     except OSError as error:
         raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
-    write_text(folder / CARD, json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / CARD, card_text(card))
 
 
 def _compare(

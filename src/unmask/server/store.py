@@ -45,7 +45,8 @@ class Job:
     Attributes:
         id: 128 random bits; who knows it may see the result.
         name: of the file, as the client gave it.
-        size: bytes. frames: how many to analyse.
+        size: bytes.
+        frames: how many to analyse.
         created, started, finished: seconds since 1970; the latter two None until then.
         error: one line, why there is no verdict.
         result: JSON of the detection.
