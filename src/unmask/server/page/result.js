@@ -75,8 +75,8 @@ const VIEWS = {
   adversary: ["what the adversary blurs", "Blur of the adversary, bright where it wants to wipe something out"],
 };
 const EXPLAINED = {
-  "heat map": "Heat map: the parts that raise the score, each face on its own scale. It shows where the network looked, not where somebody cut.",
-  adversary: "Adversary: a second network that tries to make forgeries pass by blurring them; bright is where it finds something to hide.",
+  "heat map": "Heat map: the parts that raise the score, each face on its own scale; the brightest part weighs most. It shows where the network looked, not where somebody cut.",
+  adversary: "Adversary: a second network that tries to make forgeries pass by blurring them spot by spot; bright is where it blurs most.",
 };
 
 function telling({ pictures, result }) {
