@@ -95,14 +95,14 @@ def inspect_tables(
     flags += check_rows(columns)
     unreadable = [f"{columns.where(row)}: {one.error}" for row, one in enumerate(seen) if one.error is not None]
     flags.append(Flag("unreadable row", f"{len(unreadable)} images cannot be decoded", tuple(unreadable)))
-    readable = np.asarray([one.error is None for one in seen])
-    sizes = Counter(one.size for one in seen if one.error is None)
+    decoded = {row: one for row, one in enumerate(seen) if one.error is None}
+    sizes = Counter(one.size for one in decoded.values())
     flags += check_images(
         columns,
-        np.flatnonzero(readable),
-        [one.size for one in seen if one.error is None],
-        np.asarray([one.hash for one in seen if one.error is None], np.uint32).reshape(-1, 8),
-        np.asarray([one.digest for one in seen if one.error is None], np.uint64),
+        np.asarray(list(decoded), np.int64),
+        [one.size for one in decoded.values()],
+        np.asarray([one.hash for one in decoded.values()], np.uint32).reshape(-1, 8),
+        np.asarray([one.digest for one in decoded.values()], np.uint64),
     )
     return Inspection(
         tuple(map(str, files)),

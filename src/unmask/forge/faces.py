@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from unmask.data.readable import readable
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
 from unmask.faces import MTCNN, FaceDetector
@@ -56,22 +57,17 @@ def find_landmarks(
     missing = [row for row, name in names.items() if name not in known]
     detector = detector or MTCNN()
     for start in range(0, len(missing), _BATCH):
-        batch, images, borders = missing[start : start + _BATCH], [], []
-        for row in list(batch):
-            try:
-                image = table.image(row)
-            except UnmaskError:
-                known[names[row]] = None
-                batch.remove(row)
-                continue
-            border = round(_BORDER * max(image.shape[:2]))
+        batch, images, borders = missing[start : start + _BATCH], [], {}
+        known |= dict.fromkeys(names[row] for row in batch)
+        for row, image in readable(batch, table.image, []):
+            borders[row] = border = round(_BORDER * max(image.shape[:2]))
             # Symmetric, which may repeat more often than the crop is wide.
             images.append(np.pad(image, ((border, border), (border, border), (0, 0)), mode="symmetric"))
-            borders.append(border)
-        for row, border, faces in zip(batch, borders, detector(images) if images else [], strict=True):
+        for (row, border), faces in zip(borders.items(), detector(images) if images else [], strict=True):
             points = next((face.landmarks for face in faces if face.landmarks is not None), None)
-            inside = None if points is None else (np.asarray(points, dtype=float) - border).ravel()
-            known[names[row]] = None if inside is None else [round(float(value), 2) for value in inside]
+            if points is not None:
+                inside = (np.asarray(points, dtype=float) - border).ravel()
+                known[names[row]] = [round(float(value), 2) for value in inside]
         if progress is not None:
             progress("landmarks", start + len(batch), len(missing))
     if missing:

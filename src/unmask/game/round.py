@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -67,14 +67,9 @@ class RoundConfig:
             raise ValueError(f"game.begin is a share of the training in [0, 1), got {self.begin}")
         if self.micro_batches < 1:
             raise ValueError(f"game.micro_batches is at least 1, got {self.micro_batches}")
-        for field, allowed in (
-            ("play", ("auto", "alternating", "simultaneous")),
-            ("adversarial", ("twins", "split")),
-            ("attacked_classes", ("both", "real", "fake")),
-            ("adversarial_loss", ("label", "consistency")),
-        ):
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"game.{field} is one of {allowed}, got {getattr(self, field)!r}")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"game.{name} is one of {get_args(hint)}, got {getattr(self, name)!r}")
         if self.adversarial_loss == "consistency" and self.adversarial != "twins":
             raise ValueError(
                 "game.adversarial_loss = 'consistency' compares an image with its clean twin: it needs twins"
