@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unmask.game.adversaries import GeneratorBlur, Noise
+from unmask.game.adversaries import GeneratorBlur, Noise, RandomBlur, WorstOf
 from unmask.game.adversaries.base import Adversary
 from unmask.game.classifier import Classifier, build_classifier
 from unmask.game.round import Game, RoundConfig, _divergence
@@ -220,3 +221,32 @@ def test_unequal_parts_are_refused(batch: tuple[torch.Tensor, torch.Tensor]) -> 
         game(classifier, None, micro_batches=3).play(*batch)
     with pytest.raises(ValueError, match="at least 1"):
         RoundConfig(micro_batches=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (lambda logits: (logits, None), "not a tuple"),
+        (lambda logits: logits[:, :1], r"not a tensor \(\d+, 1\)"),
+        (lambda logits: logits[:, 0], r"not a tensor \(\d+,\)"),
+    ],
+    ids=["logits and features", "one logit", "one logit without a dimension"],
+)
+@pytest.mark.parametrize("adversary", [None, Noise(), WorstOf(RandomBlur()), GeneratorBlur(width=8)])
+def test_a_classifier_that_gives_no_logits_is_told_what_it_must_give(
+    batch: tuple[torch.Tensor, torch.Tensor], adversary: Adversary | None, said: Callable, message: str
+) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, images: torch.Tensor) -> object:
+            return said(self.linear(images.mean(dim=(2, 3))))
+
+    message = r"the classifier must return logits \(B, classes\).*" + message
+    with pytest.raises(ValueError, match=message):
+        game(Own(), adversary).play(*batch)  # type: ignore[arg-type]
+    if adversary is not None:
+        with pytest.raises(ValueError, match=message):
+            adversary(*batch, Own(), measure=True)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unmask.game.adversaries.base import Adversary, Attack, attacked
+from unmask.game.adversaries.base import Adversary, Attack, attacked, logits_of
 from unmask.game.classifier import Classifier
 from unmask.game.reversal import reverse
 
@@ -130,7 +130,7 @@ class Game:
         Without ``attacked`` the round is a plain one, on all rows, whoever the adversary is.
 
         Raises:
-            ValueError: the rows do not divide into ``micro_batches`` equal parts.
+            ValueError: the rows do not divide into ``micro_batches`` equal parts, or the classifier gives no logits.
         """
         if self.adversary is None or not attacked:
             return self._plain(images, labels)
@@ -151,7 +151,7 @@ class Game:
         def losses() -> Iterator[Tensor]:
             for some, their in self._parts(images, labels):
                 with self.autocast():
-                    loss = self._loss(self.classifier(some), their)
+                    loss = self._loss(logits_of(self.classifier, some), their)
                 parts.append(RoundResult(loss.detach()))
                 yield loss
 
@@ -167,7 +167,7 @@ class Game:
             for some, their in self._parts(images, labels):
                 with self.autocast():
                     attack = self._attack(some, their)
-                    ascended = F.cross_entropy(self.classifier(attack.images).float(), their)
+                    ascended = F.cross_entropy(logits_of(self.classifier, attack.images).float(), their)
                 yield self._barrier(attack, their) - ascended
 
         with attacked(self.classifier):
@@ -204,11 +204,11 @@ class Game:
         images = reverse(attack.images, weight) if simultaneous else attack.images
         if isinstance(self.classifier, Classifier) and self.classifier.has_auxiliary_norm:
             # Each half has its own statistics, so each needs its own pass.
-            logits_clean = self.classifier(clean[0])
+            logits_clean = logits_of(self.classifier, clean[0])
             with self.classifier.auxiliary_norm():
-                logits = self.classifier(images)
+                logits = logits_of(self.classifier, images)
         else:
-            both = self.classifier(torch.cat([clean[0], images]))
+            both = logits_of(self.classifier, torch.cat([clean[0], images]))
             logits_clean, logits = both.split([len(clean[0]), len(images)])
         loss_clean = self._loss(logits_clean, clean[1])
         if self.config.adversarial_loss == "consistency":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from unmask.game.adversaries.base import Adversary, attacked, per_image_loss
+from unmask.game.adversaries.base import Adversary, attacked, logits_of, per_image_loss
 
 
 class Ascent(Adversary):
@@ -53,7 +53,7 @@ class Ascent(Adversary):
             for _ in range(self.steps):
                 with torch.enable_grad():
                     leaf = variable.requires_grad_(True)
-                    logits = classifier(render(leaf))
+                    logits = logits_of(classifier, render(leaf))
                     (gradient,) = torch.autograd.grad(per_image_loss(logits, labels).sum(), leaf)
                 variable = leaf.detach()
                 moved = move(variable, gradient)

@@ -68,9 +68,22 @@ class Adversary(nn.Module, ABC):
         if not measure:
             return attack
         with torch.no_grad(), attacked(classifier):
-            before = per_image_loss(classifier(images), labels)
-            after = per_image_loss(classifier(attack.images), labels)
+            before = per_image_loss(logits_of(classifier, images), labels)
+            after = per_image_loss(logits_of(classifier, attack.images), labels)
         return replace(attack, loss_before=before, loss_after=after)
+
+
+def logits_of(classifier: nn.Module, images: Tensor) -> Tensor:
+    """What the classifier says of the images, (B, classes).
+
+    Raises:
+        ValueError: it says something else, such as a single logit an image, or logits with features beside them.
+    """
+    logits = classifier(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        found = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"the classifier must return logits (B, classes) of two classes or more, not {found}")
+    return logits
 
 
 def per_image_loss(logits: Tensor, labels: Tensor) -> Tensor:

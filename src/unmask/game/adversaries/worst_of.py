@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from unmask.game.adversaries.base import Adversary, Attack, attacked, per_image_loss
+from unmask.game.adversaries.base import Adversary, Attack, attacked, logits_of, per_image_loss
 
 
 class WorstOf(Adversary):
@@ -36,10 +36,10 @@ class WorstOf(Adversary):
         """Of each image the draw with the greatest loss; the map is that of the random change."""
         worst = self.random.perturb(images, labels, classifier)
         with torch.no_grad(), attacked(classifier):
-            loss = per_image_loss(classifier(worst.images), labels)
+            loss = per_image_loss(logits_of(classifier, worst.images), labels)
             for _ in range(self.draws - 1):
                 draw = self.random.perturb(images, labels, classifier)
-                other = per_image_loss(classifier(draw.images), labels)
+                other = per_image_loss(logits_of(classifier, draw.images), labels)
                 worst = _where(other > loss, draw, worst)
                 loss = torch.maximum(loss, other)
         return worst
