@@ -149,6 +149,17 @@ def test_gradients_are_synchronised_once_for_both_players(batch: tuple[torch.Ten
     assert calls == [len(list(classifier.parameters())) + len(list(adversary.parameters()))]
 
 
+@pytest.mark.parametrize("adversary", [None, Noise(), GeneratorBlur(width=8)])
+def test_the_caller_s_autocast_holds(batch: tuple[torch.Tensor, torch.Tensor], adversary: Adversary | None) -> None:
+    classifier, _ = players()
+    seen: set[torch.dtype] = set()
+    assert isinstance(classifier.backbone, nn.Module)
+    classifier.backbone.conv_stem.register_forward_hook(lambda layer, images, out: seen.add(out.dtype))  # type: ignore[union-attr, operator]
+    with torch.autocast("cpu", torch.bfloat16):
+        game(classifier.train(), adversary).play(*batch)
+    assert seen == {torch.bfloat16}
+
+
 def test_consistency_is_the_divergence_from_the_clean_twin_which_does_not_move(
     batch: tuple[torch.Tensor, torch.Tensor],
 ) -> None:

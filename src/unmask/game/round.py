@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -36,7 +37,8 @@ class RoundConfig:
         adversary_steps: moves of a learning adversary before each move of the classifier (alternating only).
         adversarial: ``twins``: every image is seen clean and attacked, as in the paper, so that a batch of B
             rows makes 2 B forward passes; ``split``: the first half of the batch is clean, the other half, other
-            images, is attacked, so that a round sees twice the fresh images at the same cost.
+            images, is attacked, so that a round sees twice the fresh images at the same cost. Reals and fakes must
+            be in both halves alike (in turn, say): else the attack gives the class away.
         attacked_classes: which of the adversarial rows are attacked: ``both``, or the ``real`` or ``fake`` alone.
         begin: share of the training, in [0, 1), that is plain before the adversary enters: what is attacked is then
             a classifier that has learned something. Only a training loop knows how far it is, so it reads this.
@@ -99,8 +101,10 @@ class Game:
         adversary_optimiser: needed by an adversary that learns.
         config: how a round is played.
         synchronise: called with the parameters of whoever is about to move, after every backward pass: the
-            place where a distributed run averages gradients, once for both players in simultaneous play.
-        autocast: returns the context in which forward passes run.
+            place where a distributed run averages gradients, once for both players in simultaneous play, and where
+            gradients may be clipped.
+        autocast: returns the context in which forward passes run; None leaves them in the caller's. Losses are not
+            scaled, as float16 would need: bfloat16.
     """
 
     def __init__(
@@ -122,7 +126,7 @@ class Game:
         self.classifier, self.adversary = classifier, adversary
         self.optimiser, self.adversary_optimiser = optimiser, adversary_optimiser
         self.synchronise = synchronise
-        self.autocast = autocast or (lambda: torch.autocast("cpu", enabled=False))
+        self.autocast = autocast or nullcontext
 
     def play(self, images: Tensor, labels: Tensor, attacked: bool = True) -> RoundResult:
         """Play one round on images (B, 3, H, W) in [0, 1] and class indices (B,), 0 for real.
