@@ -43,6 +43,19 @@ def test_two_generators_start_alike() -> None:
     assert torch.equal(as_real, as_fake)
 
 
+def test_building_one_draws_weights_and_seeds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)  # without a GPU it only notes the seed for later
+    following = []
+    for options in ({"sigma_start": 0.2}, {"sigma_start": 0.7}):
+        torch.default_generator.manual_seed(5)
+        GeneratorBlur(**options)
+        following.append(torch.rand(3))
+    assert torch.equal(*following)
+    assert not torch.equal(following[0], torch.rand(3, generator=torch.Generator().manual_seed(0)))
+    assert seeded == []
+
+
 def test_odd_sizes_and_empty_batches() -> None:
     adversary = GeneratorBlur("two", width=8)
     attack = adversary(torch.rand(3, 3, 29, 41), torch.tensor([0, 1, 1]), torch.nn.Identity())
@@ -162,6 +175,7 @@ def test_wrong_arguments_are_named() -> None:
 
 
 def test_a_pixel_at_the_bound_finds_back_under_autocast_too() -> None:
+    torch.manual_seed(0)
     adversary = GeneratorBlur("shared", sigma_max=1.0)
     with torch.no_grad():
         adversary.generators["shared"].exit.bias.fill_(8.0)  # type: ignore[union-attr, operator]

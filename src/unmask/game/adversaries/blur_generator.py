@@ -185,7 +185,7 @@ def _start_at(generator: nn.Module, share: float, spread: float) -> None:
     assert isinstance(exit_layer, nn.Conv2d)
     assert exit_layer.bias is not None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs' as well, which are not forked
         exit_layer.bias.zero_()
         probe = generator(F.interpolate(torch.rand(8, 3, 16, 16), size=(64, 64), mode="bilinear", align_corners=False))
         exit_layer.weight.mul_(spread / probe.std())
