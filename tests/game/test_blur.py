@@ -278,6 +278,7 @@ def test_module_equals_function(implementation: str) -> None:
         ({"sigma": torch.ones(2, 1, 8, 8, device="meta")}, ValueError, "one device"),
         ({"x": torch.zeros(2, 3, 8, 8, dtype=torch.uint8)}, TypeError, "not torch.uint8"),
         ({"sigma": torch.ones(2, 1, 8, 8, dtype=torch.int64)}, TypeError, "sigma.*not torch.int64"),
+        ({"x": torch.zeros(2, 3, 8, 8, dtype=torch.float8_e4m3fn)}, TypeError, "x.*not torch.float8"),
         ({"sigma": 1.0}, TypeError, "sigma.*not float"),
         ({"implementation": "fast"}, ValueError, "'fast'"),
     ],

@@ -19,6 +19,9 @@ from unmask.game import blur_reference
 #: Whether images on a GPU have fused kernels: Triton comes with torch for Linux, and is imported at the first call.
 HAS_TRITON = find_spec("triton") is not None
 
+#: What images and sigma may be.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 Implementation = Literal["auto", "reference"]
 
 
@@ -41,8 +44,8 @@ def pixelwise_gaussian_blur(
     window's radius is below height and width; the first call of a size tunes them. Elsewhere, plain torch.
 
     Args:
-        x: (B, C, H, W) float images, of any range and any size from 1 x 1; B may be 0.
-        sigma: (B, 1, H, W) standard deviations in pixels, >= 0, of any float dtype. It enters squared: a
+        x: (B, C, H, W) images of 16, 32 or 64-bit floats, of any range and any size from 1 x 1; B may be 0.
+        sigma: (B, 1, H, W) standard deviations in pixels, >= 0, in any of these dtypes. It enters squared: a
             negative one is refused by the fused kernels, which read it anyway, and counts as its magnitude
             elsewhere, where looking for it would stall the device.
         kernel_size: side of the window in pixels, odd, >= 3.
@@ -52,7 +55,7 @@ def pixelwise_gaussian_blur(
         (B, C, H, W), the dtype and memory format of x.
 
     Raises:
-        TypeError: x or sigma is not a floating-point tensor.
+        TypeError: x or sigma is no tensor of such floats.
         ValueError: shapes, devices or kernel_size do not fit, or a sigma is negative.
     """
     check(x, sigma, kernel_size, implementation)
@@ -97,9 +100,9 @@ def check(x: Tensor, sigma: Tensor, kernel_size: int, implementation: str) -> No
     """Refuse what the operator cannot take, without reading a number of the tensors."""
     check_options(kernel_size, implementation)
     for name, tensor in (("x", x), ("sigma", sigma)):
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
+        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+        if kind not in FLOATS:
+            raise TypeError(f"{name} must be a floating-point tensor of 16, 32 or 64 bits, not {kind}")
     if x.ndim != 4 or 0 in x.shape[1:]:
         raise ValueError(f"x must be (B, C, H, W) with C, H and W at least 1, not {tuple(x.shape)}")
     if sigma.shape != (x.shape[0], 1, x.shape[2], x.shape[3]):
