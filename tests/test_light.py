@@ -29,6 +29,14 @@ _HEAVY = (
 )  # fmt: skip
 
 
+def test_the_package_is_imported_at_once_and_lists_what_it_has() -> None:
+    code = (
+        "import sys, unmask; print('load_detector' in dir(unmask), {'numpy', 'torch', 'onnxruntime'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True set()\n", "")
+
+
 def light(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process in which none of the heavy packages can be imported."""
     code = _WITHOUT.format(names=_HEAVY)
