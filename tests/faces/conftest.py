@@ -41,6 +41,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         stamps: list[int] | None = None,
         container: str | None = None,
         container_options: dict[str, str] | None = None,
+        pixel_shape: Fraction = Fraction(0),
     ) -> Path:
         import av
 
@@ -48,6 +49,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         with av.open(str(path), "w", format=container, options=container_options or {}) as file:
             stream = file.add_stream(codec, rate=25, options=options or {})
             stream.width, stream.height, stream.pix_fmt = *size, pixels
+            stream.codec_context.sample_aspect_ratio = pixel_shape
             tick = Fraction(1, 1000 if stamps else 25)
             stream.codec_context.time_base = stream.time_base = tick
             for index in range(count):

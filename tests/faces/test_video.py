@@ -147,32 +147,6 @@ def test_a_header_that_lies_about_the_duration(make_video: MakeVideo) -> None:
     assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
 
 
-@pytest.mark.parametrize(
-    ("matrix", "size", "red"),
-    [
-        ((0, 1, -1, 0), (48, 64), (8, 40)),  # quarter turn clockwise: red comes to the upper right
-        ((-1, 0, 0, -1), (64, 48), (40, 56)),
-        ((0, -1, 1, 0), (48, 64), (56, 8)),
-        ((-1, 0, 0, 1), (64, 48), (6, 56)),  # mirrored, as some front cameras do
-    ],
-)
-def test_the_rotation_of_the_container_is_applied(
-    make_video: MakeVideo, matrix: tuple[int, ...], size: tuple[int, int], red: tuple[int, int]
-) -> None:
-    path = make_video()
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 44
-    a, b, c, d = (value << 16 for value in matrix)
-    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
-    media = read_media(path, frames=2)
-    assert (media.width, media.height) == size
-    image = media.frames[0].image
-    assert image.shape == (size[1], size[0], 3)
-    assert image.flags.c_contiguous
-    np.testing.assert_allclose(image[red], (255, 0, 0), atol=6)
-
-
 @pytest.mark.parametrize("size", [(33, 17), (63, 65), (2, 2)])
 def test_odd_sizes(make_video: MakeVideo, size: tuple[int, int]) -> None:
     media = read_media(make_video("clip.mkv", size=size, pixels="yuv444p", count=4), frames=2)

@@ -31,7 +31,7 @@ class FaceScore:
         position: position of the frame among the analysed ones, from 0.
         frame: index of the frame in the stream; 0 for an image.
         time: seconds from the start of the clip; 0 for an image.
-        box: in pixels of this very frame, upright; may reach over its border.
+        box: in pixels of this very frame as a player shows it, upright; may reach over its border.
         found: confidence of the face finder in [0, 1].
         score: calibrated P(fake) of this face alone.
     """

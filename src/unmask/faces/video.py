@@ -118,7 +118,7 @@ class Video:
         wanted = None if self._numbered else set(todo)
         matrix: tuple[int, ...] | None = None
         with self._open() as (container, stream):
-            astray = False
+            astray, shape = False, _pixel_shape(stream)
             while todo and not astray:
                 landed = todo[0] not in jumps
                 if not landed:
@@ -141,7 +141,7 @@ class Video:
                         # Of one frame only: asking binds frame and answer to each other until Python's collector
                         # comes by, and frames are large.
                         matrix = _display_matrix(frame)
-                    yield key, _upright(frame, matrix)
+                    yield key, _upright(frame, matrix, shape)
                     if not todo or todo[0] in jumps:
                         break
                 else:
@@ -200,7 +200,7 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
             context = stream.codec_context
             if context is None:
                 raise UnmaskError(path, "its video format cannot be decoded here")
-            if context.width * context.height > max_pixels:
+            if context.width * context.height * _pixel_shape(stream) > max_pixels:
                 reason = f"{context.width} x {context.height} pixels a frame, more than the"
                 raise UnmaskError(path, f"{reason} {max_pixels // 1_000_000} megapixels allowed")
             # The pictures inside may be larger than the container says.
@@ -252,10 +252,17 @@ def _display_matrix(frame: Any) -> tuple[int, ...]:
     return a, b, c, d
 
 
-def _upright(frame: Any, matrix: tuple[int, ...]) -> np.ndarray:
-    """The frame as uint8 (H, W, 3), RGB, turned and mirrored as its display matrix says."""
+def _pixel_shape(stream: Any) -> float:
+    """Width over height of a pixel as it is shown; 1 where nobody sees the difference or no player would believe it."""
+    shape = float(stream.sample_aspect_ratio or 1)
+    return shape if 1.02 < max(shape, 1 / shape) <= 4 else 1.0
+
+
+def _upright(frame: Any, matrix: tuple[int, ...], shape: float) -> np.ndarray:
+    """The frame as uint8 (H, W, 3), RGB, with square pixels, turned and mirrored as its display matrix says."""
+    width = max(1, round(frame.width * shape))
     # One thread: else every picture keeps the threads that converted it, and their stacks, for as long as it is held.
-    image: np.ndarray = frame.to_ndarray(format="rgb24", threads=1)
+    image: np.ndarray = frame.to_ndarray(format="rgb24", width=width, threads=1)
     if not matrix:
         return image
     a, b, c, d = matrix  # only quarter turns and mirrors are applied

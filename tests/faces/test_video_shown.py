@@ -1,0 +1,71 @@
+"""Videos as a player shows them: which of several, since when, turned how, and with pixels of what shape."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmask.faces import read_media
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "red"),
+    [
+        ((0, 1, -1, 0), (48, 64), (8, 40)),  # quarter turn clockwise: red comes to the upper right
+        ((-1, 0, 0, -1), (64, 48), (40, 56)),
+        ((0, -1, 1, 0), (48, 64), (56, 8)),
+        ((-1, 0, 0, 1), (64, 48), (6, 56)),  # mirrored, as some front cameras do
+    ],
+)
+def test_the_rotation_of_the_container_is_applied(
+    make_video: MakeVideo, matrix: tuple[int, ...], size: tuple[int, int], red: tuple[int, int]
+) -> None:
+    path = make_video()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    media = read_media(path, frames=2)
+    assert (media.width, media.height) == size
+    image = media.frames[0].image
+    assert image.shape == (size[1], size[0], 3)
+    assert image.flags.c_contiguous
+    np.testing.assert_allclose(image[red], (255, 0, 0), atol=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size"),
+    [
+        ("clip.mp4", Fraction(64, 45), (91, 48)),
+        ("clip.mkv", Fraction(8, 9), (57, 48)),
+        ("clip.mp4", Fraction(100, 101), (64, 48)),  # nobody sees that
+        ("clip.mp4", Fraction(1000, 1), (64, 48)),  # no camera does that
+    ],
+)
+def test_pixels_that_are_not_square_become_so(
+    make_video: MakeVideo, name: str, shape: Fraction, size: tuple[int, int]
+) -> None:
+    media = read_media(make_video(name, pixel_shape=shape), frames=2)
+    assert (media.width, media.height) == size
+    image = media.frames[0].image
+    assert image.shape == (size[1], size[0], 3)
+    np.testing.assert_allclose(image[8, 8], (255, 0, 0), atol=6)
+    np.testing.assert_allclose(image[8, -8], (0, 0, 255), atol=6)
+
+
+def test_pixels_are_made_square_before_the_picture_is_turned(make_video: MakeVideo) -> None:
+    path = make_video(pixel_shape=Fraction(2, 1))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44
+    data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    media = read_media(path, frames=1)
+    assert (media.width, media.height) == (48, 128)
