@@ -139,6 +139,12 @@ def test_a_verdict_on_half_a_video_says_so(detector: Detector, tmp_path: Path) -
     assert re.fullmatch(r"the video is damaged: only [01]\.\d s of 2\.0 s could be read", found.warnings[0])
 
 
+def test_a_verdict_on_one_of_several_pages_says_so(detector: Detector, tmp_path: Path) -> None:
+    path, page = tmp_path / "pages.tiff", Image.fromarray(portrait())
+    page.save(path, save_all=True, append_images=[page])
+    assert detector.detect(path).warnings == ("the file holds several pages: only the first was looked at",)
+
+
 def _broken(name: str, tmp_path: Path, clip: Path) -> Path:
     path = tmp_path / f"{name}.mp4"
     if name == "missing":

@@ -7,12 +7,39 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from unmask.faces import read_media
 
+from .conftest import number_of, painted
+
 MakeVideo = Callable[..., Path]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("preview", [1, 40])
+def test_of_several_videos_the_one_that_players_show(tmp_path: Path, suffix: str, preview: int) -> None:
+    path = tmp_path / f"two.{suffix}"
+    with av.open(str(path), "w") as file:
+        sizes = ((32, 24), preview), ((64, 48), 40)
+        streams = [file.add_stream("libx264", rate=25) for _ in sizes]
+        for stream, (size, _) in zip(streams, sizes, strict=True):
+            (stream.width, stream.height), stream.pix_fmt = size, "yuv420p"
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        for stream, (size, count) in zip(streams, sizes, strict=True):
+            for index in range(count):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(painted(index, *size), format="rgb24")))
+            file.mux(stream.encode())
+    media = read_media(path, frames=4)
+    assert (media.width, media.height, media.several, media.loss) == (64, 48, True, None)
+    assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
+
+
+def test_one_video_is_not_several(make_video: MakeVideo) -> None:
+    assert not read_media(make_video(), frames=1).several
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,9 @@ def _about_the_file(media: Media) -> tuple[str, ...]:
     if media.loss is not None:
         read, promised = media.loss
         notes.append(f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read")
+    if media.several:
+        what = "pages: only the first" if media.kind == "image" else "videos: only the one that players show"
+        notes.append(f"the file holds several {what} was looked at")
     if len({frame.image.shape for frame in media.frames}) > 1:
         notes.append("the size of the picture changes within the video: each box is in pixels of its own frame")
     return tuple(notes)

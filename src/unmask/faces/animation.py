@@ -38,6 +38,7 @@ class Animation:
     complete = True
     #: Nor does a header say how much there should be.
     loss = None
+    several = False
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -71,16 +71,17 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
         return picture_to_rgb(image)
 
 
-def is_animated(path: Path) -> bool:
-    """Whether an image is a moving one: a GIF, WebP or PNG of more than one picture."""
+def pictures_in(path: Path) -> Literal["one", "film", "pages"]:
+    """Whether an image file holds one picture, a film (GIF, WebP, PNG) or pages (TIFF)."""
     from PIL import Image
 
+    held: dict[str | None, Literal["film", "pages"]] = {"GIF": "film", "WEBP": "film", "PNG": "film", "TIFF": "pages"}
     with quietly():
         try:
             with Image.open(path) as image:
-                return image.format in ("GIF", "WEBP", "PNG") and bool(getattr(image, "is_animated", False))
+                return held.get(image.format, "one") if getattr(image, "is_animated", False) else "one"
         except Exception:  # damage is told when the image is read
-            return False
+            return "one"
 
 
 def picture_to_rgb(picture: Image) -> np.ndarray:

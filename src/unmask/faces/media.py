@@ -65,6 +65,7 @@ class Media:
         frames: at least one, in order of time.
         loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a
             little is missing, as far as the file itself tells.
+        several: whether the file holds further pages or videos, which were not looked at.
     """
 
     path: str
@@ -74,6 +75,7 @@ class Media:
     duration: float | None
     frames: list[Frame]
     loss: tuple[float, float] | None = None
+    several: bool = False
 
 
 class MediaStream:
@@ -115,15 +117,18 @@ class MediaStream:
         self.path = str(path)
         self._file = Path(path)
         self._video: Video | Animation | None = None
+        self._pages = False
         choice, head = Choice(frames, rate, places), _head(path)
         if not _is_image(head):
             from unmask.faces.video import Video
 
             self._video = Video(self._file, choice, MAX_PIXELS, threads=threads, hwaccel=hwaccel)
-        elif _may_move(head):
-            from unmask.faces.image import is_animated
+        elif _may_hold_more(head):
+            from unmask.faces.image import pictures_in
 
-            if is_animated(self._file):
+            held = pictures_in(self._file)
+            self._pages = held == "pages"
+            if held == "film":
                 from unmask.faces.animation import Animation
 
                 self._video = Animation(self._file, choice, MAX_PIXELS)
@@ -153,6 +158,11 @@ class MediaStream:
         """As :attr:`Media.loss` has it, once the frames have been taken."""
         return None if self._video is None else self._video.loss
 
+    @property
+    def several(self) -> bool:
+        """As :attr:`Media.several` has it."""
+        return self._pages if self._video is None else self._video.several
+
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time."""
         if self._video is None:
@@ -175,7 +185,7 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    return Media(str(path), stream.kind, width, height, stream.duration, taken, stream.loss)
+    return Media(str(path), stream.kind, width, height, stream.duration, taken, stream.loss, stream.several)
 
 
 def _held(stream: MediaStream) -> list[Frame]:
@@ -264,9 +274,9 @@ def find_media(
                 yield path
 
 
-def _may_move(head: bytes) -> bool:
-    """Whether the first bytes are those of an image format that can hold a film."""
-    return head.startswith((b"GIF8", b"\x89PNG")) or head[8:12] == b"WEBP"
+def _may_hold_more(head: bytes) -> bool:
+    """Whether the first bytes are those of an image format that can hold a film, or pages."""
+    return head.startswith((b"GIF8", b"\x89PNG", b"II", b"MM")) or head[8:12] == b"WEBP"
 
 
 def _is_image(head: bytes) -> bool:

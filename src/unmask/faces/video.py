@@ -25,7 +25,7 @@ Picture = tuple[int, float, np.ndarray]
 
 
 class Video:
-    """Frames of the first moving picture in a file, upright, in order of time, one after the other.
+    """Frames of the moving picture in a file (of several, the one that players show), upright, one after the other.
 
     Nothing the header claims about duration or number of frames is believed, save for a warning: the packets are
     counted first, which decodes nothing. Iterating decodes up to the last wanted frame and holds one at a time. If
@@ -38,6 +38,9 @@ class Video:
         max_pixels: largest picture that is decoded.
         threads: of the decoder; 0 for as many as it thinks good.
         hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
+
+    Attributes:
+        several: whether the file holds further videos, which are not looked at.
 
     Raises:
         UnmaskError: no video, no picture in it, too large a picture, an encrypted one, or (also on iterating) no frame
@@ -60,6 +63,7 @@ class Video:
             self._scan = scan(path, container, stream)
             self._stamps = self._scan.stamps
             self._tick = float(stream.time_base or 0)
+            self.several = len(_moving(container)) > 1
             self._numbered = not self._stamps
             if self._numbered:
                 # Without time stamps to go by a frame is known by its number, and only a full pass tells how many
@@ -170,10 +174,9 @@ def check_hwaccel(device: str) -> None:
 
 @contextmanager
 def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream, ready to decode."""
+    """The container and the video stream that is looked at, ready to decode."""
     import av
     from av.codec.hwaccel import HWAccel
-    from av.stream import Disposition
 
     device = HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None
     with path.open("rb") as file:
@@ -188,15 +191,11 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
             )
             raise UnmaskError(path, reason) from error
         with container:
-            streams = [
-                stream
-                for stream in container.streams.video
-                # The cover of a song is no video.
-                if not stream.disposition & Disposition.attached_pic
-            ]
+            streams = _moving(container)
             if not streams:
                 raise UnmaskError(path, "has sound but no picture" if container.streams.audio else "has no picture")
-            stream = streams[0]
+            best = container.streams.best("video")
+            stream: Any = best if best in streams else streams[0]
             context = stream.codec_context
             if context is None:
                 raise UnmaskError(path, "its video format cannot be decoded here")
@@ -208,6 +207,13 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
             context.thread_type = "AUTO"
             context.thread_count = threads
             yield container, stream
+
+
+def _moving(container: Any) -> list[Any]:
+    """The video streams of a container; the cover of a song is none."""
+    from av.stream import Disposition
+
+    return [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
 
 
 class _Nameless:
