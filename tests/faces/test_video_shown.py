@@ -38,6 +38,30 @@ def test_of_several_videos_the_one_that_players_show(tmp_path: Path, suffix: str
     assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("sound", [True, False])
+def test_time_begins_with_the_sound(tmp_path: Path, suffix: str, sound: bool) -> None:
+    path = tmp_path / f"late.{suffix}"
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = file.add_stream("aac", rate=48000, layout="mono") if sound else None
+        for index in range(141 if audio else 0):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            samples.sample_rate, samples.pts = 48000, 1024 * index
+            file.mux(audio.encode(samples))
+        for index in range(50):
+            frame = av.VideoFrame.from_ndarray(painted(index), format="rgb24")
+            frame.pts = 25 + index
+            file.mux(video.encode(frame))
+        for stream in file.streams:
+            file.mux(stream.encode())
+    media = read_media(path, frames=1)
+    start = 1.0 if sound else 0.0
+    assert media.frames[0].time == pytest.approx(start + 1.0, abs=0.03)
+    assert media.duration == pytest.approx(start + 2.0, abs=0.03)
+
+
 def test_one_video_is_not_several(make_video: MakeVideo) -> None:
     assert not read_media(make_video(), frames=1).several
 

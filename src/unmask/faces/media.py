@@ -44,7 +44,7 @@ class Frame:
 
     Attributes:
         index: place in the stream in order of presentation, from 0.
-        time: seconds from the first frame.
+        time: seconds from the start, as players count: of the sound where that begins before the first frame.
         image: uint8 (H, W, 3), RGB, upright.
     """
 

@@ -64,11 +64,15 @@ class Video:
             self._stamps = self._scan.stamps
             self._tick = float(stream.time_base or 0)
             self.several = len(_moving(container)) > 1
+            began = container.start_time
             self._numbered = not self._stamps
             if self._numbered:
                 # Without time stamps to go by a frame is known by its number, and only a full pass tells how many
                 # there are.
                 self._tick = 1 / float(stream.average_rate or stream.base_rate or 25)
+        # Players count from where the first of all streams begins: sound may be there before the picture.
+        begins = max(0, began or 0) / 1e6
+        self._before = 0.0 if self._numbered else max(0.0, self._stamps[0] * self._tick - begins)
         if self._numbered:
             self._choose_again()
         else:
@@ -77,9 +81,9 @@ class Video:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame to the end of the last, by the time stamps."""
+        """Seconds from the start, of the sound if it begins earlier, to the end of the last frame, by time stamps."""
         length = self._stamps[-1] - self._stamps[0] + max(self._scan.last, 1 if self._numbered else 0)
-        return length * self._tick
+        return self._before + length * self._tick
 
     @property
     def loss(self) -> tuple[float, float] | None:
@@ -93,11 +97,11 @@ class Video:
         return [bisect_left(self._stamps, stamp) for stamp in self._wanted]
 
     def __iter__(self) -> Iterator[Picture]:
-        """Of each frame its place in the stream, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
+        """Of each frame its place in the stream, its time in seconds from the start, and uint8 (H, W, 3), RGB."""
         taken = 0
         for stamp, image in self._take(deque(self._wanted), self._jumps):
             taken += 1
-            yield bisect_left(self._stamps, stamp), (stamp - self._stamps[0]) * self._tick, image
+            yield bisect_left(self._stamps, stamp), self._before + (stamp - self._stamps[0]) * self._tick, image
         if taken < len(self._wanted) and not self._chosen_again and self._choice.places is None:
             # Damage, or packets that show nothing.
             self._choose_again()
