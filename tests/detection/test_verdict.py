@@ -51,7 +51,7 @@ def test_without_tested_ranges_nothing_is_held_against_a_face() -> None:
 def test_a_forged_stretch_is_named_though_the_whole_is_real() -> None:
     judged = judge(track([0.1] * 10 + [0.95] * 4 + [0.1] * 18), 0.7, None, TESTED)
     assert judged.verdict == "real"
-    assert judged.warnings == ("every face from 5.0 s to 6.5 s scores as fake, though the whole does not",)
+    assert judged.warnings == ("every face from 5.00 s to 6.50 s scores as fake, though the whole does not",)
     for scores in ([0.1] * 10 + [0.95] * 2 + [0.1] * 20, [0.95] * 10):
         assert judge(track(scores), 0.7, None, TESTED).warnings == ()
 
@@ -79,7 +79,7 @@ def test_who_is_seen_briefly_makes_no_clip_fake_and_none_real() -> None:
     verdict, notes = settle(rank_tracks([brief, whole], "video", 32), 0.5)
     assert verdict == "uncertain"
     assert notes == (
-        "a face from 0.0 s to 0.5 s scores as fake (0.929), too briefly seen to count: judge that part alone",
+        "a face from 0.00 s to 0.50 s scores as fake (0.929), too briefly seen to count: judge that part alone",
     )
     # One glimpse is an accident, and a fake clip stays fake.
     assert settle(rank_tracks([judge(track([0.9]), 0.5, None, TESTED), whole], "video", 32), 0.5)[0] == "real"

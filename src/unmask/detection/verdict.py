@@ -75,7 +75,7 @@ def judge(
     notes = tuple(f"the face is {reason}; its score cannot be relied on" for reason in poor)
     if verdict != "fake" and (run := _longest_run(track.faces, threshold)):
         first, last = run[0].time, run[-1].time
-        notes += (f"every face from {first:.1f} s to {last:.1f} s scores as fake, though the whole does not",)
+        notes += (f"every face from {first:.2f} s to {last:.2f} s scores as fake, though the whole does not",)
     return replace(track, verdict=verdict, warnings=notes)
 
 
@@ -139,7 +139,7 @@ def settle(ranked: Sequence[ScoredTrack], threshold: float) -> tuple[Verdict, tu
     brief = [track for track in large if len(track.faces) > 1 and track.score >= threshold]
     for track in brief[:_SHOWN]:
         first, last = track.faces[0].time, track.faces[-1].time
-        when = f"a face from {first:.1f} s to {last:.1f} s"
+        when = f"a face from {first:.2f} s to {last:.2f} s"
         notes.append(f"{when} scores as fake ({track.score:.3f}), too briefly seen to count: judge that part alone")
     if len(brief) > _SHOWN:
         notes.append(f"so do {len(brief) - _SHOWN} more")
