@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UnmaskError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["UnmaskError", "__version__", "load_detector"]
+
+# Nothing is reported to anybody. ONNX Runtime does so from 1.29 on, unless this stands before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,7 @@ def open_session(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UnmaskError("onnxruntime", "is not installed (pip install unmask)") from error
+    onnxruntime.disable_telemetry_events()  # what the variable in `unmask` does not reach: Windows, or loaded before it
     try:
         # From bytes: a model that refers to other files beside it finds none.
         data = path.read_bytes()
