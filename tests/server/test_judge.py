@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,25 @@ def _make(name: str) -> Callable[[Item, Tell], Looked]:
     cv2.setNumThreads(3)
     judge = make(name, 10**8, 60)
     return lambda item, tell: (cv2.getNumThreads(), judge(item, tell))
+
+
+def _make_counting() -> Callable[[Item, Tell], set[str]]:
+    """What the first file loads that was not there before it."""
+    judge, before = make("default", 10**8, 60), set(sys.modules)
+
+    def count(item: Item, tell: Tell) -> set[str]:
+        judge(item, tell)
+        return set(sys.modules) - before
+
+    return count
+
+
+def test_no_file_waits_for_torch(photo: Path) -> None:
+    worker = Worker[Item, set[str]](_make_counting)
+    try:
+        assert not {"torch", "timm"} & worker.do((str(photo), "a.jpg", 1))
+    finally:
+        worker.close()
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
