@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unmask.cores import cores
 from unmask.errors import UnmaskError
 
 #: Beyond so many threads networks as small as these get no faster.
@@ -13,12 +14,11 @@ _MOST_THREADS = 8
 
 
 def threads() -> int:
-    """How many threads a session gets: ``OMP_NUM_THREADS``, else the cores this process may run on, at most 8."""
+    """How many threads a session gets: ``OMP_NUM_THREADS``, else the cores it is given, at most 8."""
     wished = os.environ.get("OMP_NUM_THREADS", "")
     if wished.isdecimal() and int(wished) > 0:
         return int(wished)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(cores(), _MOST_THREADS)
 
 
 def open_session(path: Path) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from unmask.commands.terminal import failures, positive, progress
+from unmask.cores import cores
 from unmask.errors import UnmaskError
 
 
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file per quality is written there")
     degrade.add_argument("--quality", action="extend", nargs="+", default=[], metavar="Q", help="names, see --list")
     degrade.add_argument("--split", metavar="S", help="only rows of this split")
-    degrade.add_argument("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="processes")
+    degrade.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes")
     degrade.add_argument("--force", action="store_true", help="write files again that are there")
     degrade.add_argument("--list", action="store_true", help="say what the qualities are")
     degrade.set_defaults(run=run)

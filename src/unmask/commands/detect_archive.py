@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unmask.commands.inputs import inputs
 from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, progress
+from unmask.cores import cores
 from unmask.errors import UnmaskError
 from unmask.printing import printable
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             frames=options.frames,
             runtime=options.runtime,
             shard=shard,
-            workers=options.workers or os.cpu_count() or 1,
+            workers=options.workers or cores(),
             timeout=options.timeout or 600,
             retry=options.retry,
             progress=tell,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import Any
 
 from unmask.commands.terminal import FAILED, count, positive, print_table, progress
+from unmask.cores import cores
 from unmask.printing import cell, printable
 
 
@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     table.add_argument("tables", nargs="+", metavar="TABLE", help="Parquet file, or a folder of them")
     table.add_argument("--json", metavar="FILE", help="write counts and every finding")
     table.add_argument("--show", type=count, default=3, metavar="N", help="findings of each kind to print (default: 3)")
-    table.add_argument("--threads", type=positive, default=os.cpu_count() or 1, metavar="N", help="threads that decode")
+    table.add_argument("--threads", type=positive, default=cores(), metavar="N", help="threads that decode")
     table.set_defaults(run=run)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unmask.cores import cores
 from unmask.data.layouts.index import Clip, Index
 from unmask.data.prepare.clip import Note, broken, clip_worker
 from unmask.data.prepare.recipe import PrepareRecipe
@@ -87,7 +87,7 @@ def prepare(
         ]
         if recipe.like_original:
             todo = _with_originals(todo, index)
-        team = min(workers or os.cpu_count() or 1, max(1, len(todo)))
+        team = min(workers or cores(), max(1, len(todo)))
         try:
             for clip, answer in executor(functools.partial(clip_worker, recipe), todo, team, timeout):
                 if isinstance(answer, WorkerDied):
