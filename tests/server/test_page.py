@@ -178,6 +178,26 @@ def test_a_long_film_is_followed_over_a_reload_and_cancelled(
     assert server.uploads == []
 
 
+def test_a_proxy_that_does_not_reach_the_server_for_a_moment(
+    page: playwright.Page, server: Serving, photo: Path
+) -> None:
+    refused: list[str] = []
+
+    def refuse_once(route: playwright.Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+
+    page.route("**/jobs/*", refuse_once)
+    page.goto(server.url)
+    page.get_by_label("Choose files").set_input_files(photo)
+    playwright.expect(_card(page, photo.name).locator(".verdict")).to_be_visible(timeout=60_000)
+    assert len(refused) == 1
+    assert "not analysed" not in _card(page, photo.name).inner_text()
+
+
 def test_a_token_is_asked_for(page: playwright.Page, locked: Serving, photo: Path) -> None:
     page.goto(locked.url)
     field = page.get_by_label("Token")

@@ -160,7 +160,7 @@ async function follow(item, job = null) {
         item.followed = false; // until there is a token again
         return lock();
       }
-      if (error.status) return item.fail(error.message);
+      if (error.status < 500) return item.fail(error.message); // else a proxy may say that the server starts anew
       item.show("The server does not answer; still trying", 0);
       pause = 3000;
     }
