@@ -209,6 +209,7 @@ def test_a_token_opens_the_door(locked: Serving, photo: Path) -> None:
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert TOKEN not in cookie
+    assert "path=" not in cookie.lower()  # behind a prefix it is for what is below, not for the whole host
     assert client.get("/about").json()["needs_token"] is True
     assert client.delete("/session").status_code == 204
     assert client.get("/about").status_code == 401

@@ -162,14 +162,17 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
             if isinstance(token, str) and is_token(token, settings.tokens):
                 response = Response(status_code=204)
                 secure = request.url.scheme == "https"
-                response.set_cookie(COOKIE, new_session(token), httponly=True, samesite="strict", secure=secure)
+                # Without a path it counts where the page is, behind a prefix as well, and not for all of the host.
+                response.set_cookie(
+                    COOKIE, new_session(token), path=None, httponly=True, samesite="strict", secure=secure
+                )
                 return response
         raise Problem(401, "this token is not known")
 
     @router.delete("/session", include_in_schema=False)
     async def sign_out() -> Response:
         response = Response(status_code=204)
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.set_cookie(COOKIE, "", max_age=0, path=None, httponly=True, samesite="strict")
         return response
 
     return router
