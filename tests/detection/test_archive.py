@@ -252,6 +252,18 @@ def test_the_exit_code_is_of_the_files_that_are_meant(
     assert main(command) == 0
 
 
+def test_progress_where_there_is_no_terminal(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unmask.commands import detect_archive as command
+
+    monkeypatch.setattr(command, "LOG_SECONDS", -1.0)
+    image = write_image(tmp_path / "a.png", portrait(160))
+    arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(untrained), "--workers", "1"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().err == "looked at 1 files\n"
+
+
 def test_what_a_retry_repaired_has_not_failed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = str(archive / "sub folder é/0.png"), tmp_path / "out"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from unmask.commands.terminal import FAILED, add_executor, complain, executor, p
 from unmask.cores import cores
 from unmask.errors import UnmaskError
 from unmask.printing import printable
+
+#: Where nobody is looking now but somebody may read it later, a line every so often.
+LOG_SECONDS = 60.0
 
 
 def add(detect: argparse.ArgumentParser) -> None:
@@ -39,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         shard = None if options.shard is None else Shard.parse(options.shard)
     except ValueError as error:
         raise UnmaskError("--shard", str(error)) from error
-    failed = False
+    failed, said = False, time.monotonic()
 
     def paths() -> Iterator[str]:
         nonlocal failed
@@ -55,10 +60,14 @@ def run(options: argparse.Namespace) -> int:
         total = None if show is None else sum(reason is None for _, reason in inputs(options.paths, quiet=True))
 
         def tell(looked_at: int, row: dict[str, Any]) -> None:
+            nonlocal said
             if row["error"] is not None:
                 complain(f"{row['path']}: {row['error']}")
             if show is not None and total is not None:
                 show(options.out, looked_at, total)
+            elif time.monotonic() - said > LOG_SECONDS:
+                said = time.monotonic()
+                print(f"looked at {looked_at:,} files", file=sys.stderr, flush=True)
 
         judged = detect_archive(
             paths(),
