@@ -102,7 +102,11 @@ class _Command(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="unmask", description=(unmask.__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="unmask",
+        description=(unmask.__doc__ or "").splitlines()[0],
+        epilog="To judge a clip: unmask detect clip.mp4 --report report.html. More on a command: unmask COMMAND --help",
+    )
     parser.add_argument("--version", action="version", version=f"unmask {unmask.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Command)
     for command in COMMANDS:

@@ -13,9 +13,10 @@ def add(commands: Any) -> None:
     attack = commands.add_parser(
         "attack",
         help="robustness of a finished detector: noise, blur, flow, compression",
-        description="Attack a detector on face tables (Parquet, taken as one) by noise, blur, flow and free kernels,"
-        " each beside a random change as strong, and by codecs. The attacker knows weights and labels.",
-        epilog="Exit code: 0 all rows attacked, 1 some left out (each is named), 2 usage, bad detector or table.",
+        description="Attack a detector on face tables, taken as one, with noise, blur, flow and free kernels, each"
+        " compared with a random change as strong, and with codecs. The attacker knows weights and labels.",
+        epilog="Exit code: 0 all rows attacked, 1 some left out (each is named), 2 wrong usage, unusable detector or"
+        " table.",
     )
     attack.add_argument("detector", metavar="DETECTOR", help="folder of a detector with its weights, or `default`")
     attack.add_argument("tables", nargs="+", metavar="DATA", help="Parquet file, or a folder of them")
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
         help="noise, blur, flow, kernel, compression (default: all)",
     )
     attack.add_argument("--split", metavar="S", help="only rows of this split")
-    attack.add_argument("--limit", type=positive, metavar="N", help="as many reals as fakes, N rows at most")
+    attack.add_argument("--limit", type=positive, metavar="N", help="at most N rows, as many reals as fakes")
     attack.add_argument(
         "--seed", type=count, default=0, metavar="N", help="draws rows, attacks and resamples (default: 0)"
     )

@@ -16,10 +16,10 @@ def add(commands: Any) -> None:
     calibrate = commands.add_parser(
         "calibrate",
         help="fit calibration and threshold of a detector anew",
-        description="Fit calibration, threshold, uncertain band and tested ranges to validation tables (Parquet)."
+        description="Fit calibration, threshold, uncertain band and limits of picture quality to validation tables."
         " The weights stay as they are. Prints the calibration error on a held-out half, before and after."
         " Never calibrate on what you test on.",
-        epilog="Exit code: 0 done, 1 some rows left out (each is named), 2 usage, bad detector or table.",
+        epilog="Exit code: 0 done, 1 some rows left out (each is named), 2 wrong usage, unusable detector or table.",
     )
     calibrate.add_argument("detector", metavar="DETECTOR", help="folder of a detector, or `default`")
     calibrate.add_argument("tables", nargs="+", metavar="VALIDATION", help="Parquet file, or a folder of them")
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
         type=count,
         default=0,
         metavar="STEPS",
-        help="also let a blur generator play against the detector: the report then shows what it wants to wipe out",
+        help="also train a blur generator against the detector for so many steps: reports then show what it blurs",
     )
     calibrate.set_defaults(run=run)
 

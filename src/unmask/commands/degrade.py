@@ -15,16 +15,21 @@ def add(commands: Any) -> None:
     degrade = commands.add_parser(
         "degrade",
         help="a face table at other qualities, by real codecs",
-        description="Code every face with H.264, H.265, VP9, JPEG, WebP, resize it, add noise: OUT/QUALITY.parquet.",
-        epilog="Exit code: 0 all rows done, 1 some left out (each is named), 2 usage. Finished files are kept.",
+        description="Encode every face of a table with a real codec (H.264, H.265, VP9, JPEG, WebP), resize it or"
+        " add noise. Writes OUT/QUALITY.parquet for each quality.",
+        epilog="Exit code: 0 all rows done, 1 some left out (each is named), 2 wrong usage. Finished files are kept.",
     )
     degrade.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
     degrade.add_argument("out", nargs="?", metavar="OUT", help="folder; one file per quality is written there")
-    degrade.add_argument("--quality", action="extend", nargs="+", default=[], metavar="Q", help="names, see --list")
+    degrade.add_argument(
+        "--quality", action="extend", nargs="+", default=[], metavar="Q", help="qualities to make (needed), see --list"
+    )
     degrade.add_argument("--split", metavar="S", help="only rows of this split")
-    degrade.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes")
-    degrade.add_argument("--force", action="store_true", help="write files again that are there")
-    degrade.add_argument("--list", action="store_true", help="say what the qualities are")
+    degrade.add_argument(
+        "--workers", type=positive, default=cores(), metavar="N", help="worker processes (default: one per core)"
+    )
+    degrade.add_argument("--force", action="store_true", help="make files again that are there already")
+    degrade.add_argument("--list", action="store_true", help="describe the qualities, do nothing else")
     degrade.set_defaults(run=run)
 
 

@@ -24,15 +24,18 @@ def add(commands: Any) -> None:
     detect = commands.add_parser(
         "detect",
         help="judge images, videos and folders",
-        description="Judge images, videos and the media files below folders. Prints verdict, score and path.",
-        epilog="Exit code: 0 all done, 1 some inputs failed (the rest are done), 2 usage or bad detector.",
+        description="Judge images, videos, and those below folders. Prints a line for each: the verdict (real, fake,"
+        " uncertain or no face), the score (calibrated probability that a face was manipulated) and the path.",
+        epilog="Exit code: 0 all done, 1 some inputs failed (the rest are done), 2 wrong usage or unusable detector.",
     )
     detect.add_argument("paths", nargs="+", metavar="PATH", help="image, video or folder")
     detect.add_argument(
         "--detector", default="default", metavar="D", help="folder of a detector (default: the bundled one)"
     )
-    detect.add_argument("--json", metavar="FILE", help="write a list with one object per input")
-    detect.add_argument("--report", metavar="FILE.html", help="write one self-contained page")
+    detect.add_argument("--json", metavar="FILE", help="write all results: a list with one object per input")
+    detect.add_argument(
+        "--report", metavar="FILE.html", help="write all results as one self-contained page with heat maps"
+    )
     detect.add_argument(
         "--frames",
         type=positive,
@@ -44,7 +47,7 @@ def add(commands: Any) -> None:
         "--runtime",
         choices=["auto", "torch", "onnx"],
         default="auto",
-        help="what the detector runs in (default: onnx if it is exported and torch has no GPU, else torch)",
+        help="what runs the detector (default: onnx if the detector is exported and torch has no GPU, else torch)",
     )
     detect_archive.add(detect)
     detect.set_defaults(run=run)

@@ -22,13 +22,16 @@ LOG_SECONDS = 60.0
 
 def add(detect: argparse.ArgumentParser) -> None:
     archive = detect.add_argument_group(
-        "archives", "With --out: many files, in processes of their own; started again, it goes on where it was stopped."
+        "archives",
+        "With --out: many files, judged in worker processes. A stopped run goes on if the command is given again.",
     )
-    archive.add_argument("--out", metavar="DIR", help="folder of Parquet parts; what it holds is not judged again")
-    archive.add_argument("--shard", metavar="i/n", help="only the i-th of n shares of the files, i from 0 on")
-    archive.add_argument("--retry", action="store_true", help="judge again what could not be judged before")
-    archive.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
-    archive.add_argument("--timeout", type=positive, metavar="S", help="seconds a file may take (default: 600)")
+    archive.add_argument(
+        "--out", metavar="DIR", help="folder of Parquet parts, one row a file; files that it holds are not judged again"
+    )
+    archive.add_argument("--shard", metavar="i/n", help="only share i of n of the files, i from 0 to n-1")
+    archive.add_argument("--retry", action="store_true", help="judge files again that had an error before")
+    archive.add_argument("--workers", type=positive, metavar="N", help="worker processes (default: one per core)")
+    archive.add_argument("--timeout", type=positive, metavar="S", help="most seconds for one file (default: 600)")
     add_executor(archive)
 
 

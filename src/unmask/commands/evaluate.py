@@ -14,13 +14,18 @@ def add(commands: Any) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="measure a detector on face tables",
-        description="AUC, AP, EER, accuracy and more on face tables (Parquet), with 95 % intervals.",
-        epilog="Exit code: 0 all tables measured, 1 some could not be, 2 usage or bad detector.",
+        description="Measure a detector on face tables: AUC, AP, EER, accuracy and more, with 95 % intervals.",
+        epilog="Exit code: 0 all tables measured, 1 some could not be, 2 wrong usage or unusable detector.",
     )
     evaluate.add_argument("detector", nargs="?", metavar="DETECTOR", help="folder of a detector, or `default`")
-    evaluate.add_argument("tables", nargs="*", metavar="DATA", help="Parquet file, or a folder of them")
+    evaluate.add_argument(
+        "tables",
+        nargs="*",
+        metavar="DATA",
+        help="face table: Parquet file, or a folder of them; each is measured by itself",
+    )
     evaluate.add_argument("--split", metavar="S", help="only rows of this split")
-    evaluate.add_argument("--json", metavar="FILE", help="write a list with one object per table")
+    evaluate.add_argument("--json", metavar="FILE", help="write all results: a list with one object per table")
     evaluate.add_argument(
         "--bootstrap",
         type=count,
@@ -31,26 +36,30 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--recrop",
         action="store_true",
-        help="find the face in every image and crop it by the detector's recipe",
+        help="find the face in every image and crop it as the detector needs it: for tables cut with another margin",
     )
     protocols = evaluate.add_argument_group(
         "protocols",
-        "Instead of DETECTOR and DATA: train every method alike, test on what none has seen, compare:"
-        " OUT/summary.json, and OUT/page.html with all figures.",
+        "Instead of DETECTOR and DATA: train every method of a protocol alike, test all on what none has seen, and"
+        " compare them. Writes OUT/summary.json, and OUT/page.html with all figures.",
     )
-    protocols.add_argument("--protocol", metavar="FILE.toml", help="who trains on what, and is tested on what")
+    protocols.add_argument(
+        "--protocol", metavar="FILE.toml", help="says who trains on what, and is tested on what; see recipes/protocols/"
+    )
     protocols.add_argument("--data", metavar="DIR", help="folder of the face tables that the protocol names")
-    protocols.add_argument("--out", metavar="DIR", help="the comparison's folder; what is done there is not done again")
+    protocols.add_argument(
+        "--out", metavar="DIR", help="folder of the comparison; runs finished there are not run again"
+    )
     protocols.add_argument("--jobs", type=positive, metavar="N", help="trainings side by side (default: 1)")
     protocols.add_argument(
         "--quick",
         action="store_true",
-        help="does it work? Two seeds, three rounds a run, an eighth of the rows: minutes, and no evidence",
+        help="only try whether it works: two seeds, three rounds a run, an eighth of the rows: minutes, no evidence",
     )
     protocols.add_argument(
         "--summary-only",
         action="store_true",
-        help="no training: only sum up and draw the finished runs; without --data all but the faces",
+        help="train nothing, only sum up and draw the finished runs; without --data all figures but the faces",
     )
     protocols.add_argument(
         "--plots", metavar="DIR", help="also write each figure of OUT/page.html as SVG and WebP (needs unmask[train])"

@@ -15,19 +15,25 @@ def add(commands: Any) -> None:
     export = commands.add_parser(
         "export",
         help="write a detector for ONNX Runtime",
-        description="Write model.onnx, which `unmask detect` runs without torch, and compare its scores with torch's.",
-        epilog="Exit code: 0 done, 2 usage, or scores that differ from torch by more than 1e-4 (int8: are measured).",
+        description="Write a detector's model.onnx, which `unmask detect` runs without torch, and compare its scores"
+        " with torch's.",
+        epilog="Exit code: 0 done, 2 wrong usage, or scores that differ from torch's by more than 1e-4 (with --int8 the"
+        " difference is only measured).",
     )
     export.add_argument("detector", metavar="DETECTOR", help="folder of a detector, or `default`")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="onnx (the default, and all there is)")
     export.add_argument("--out", metavar="DIR", help="folder for model and card (default: the detector's own)")
-    export.add_argument("--check", metavar="TABLE", help="compare on the crops of this face table, not on noise")
+    export.add_argument("--check", metavar="TABLE", help="compare on the crops of this face table instead of noise")
     export.add_argument(
-        "--int8", action="store_true", help="convolutions in 8 bits; needs --calibrate, --check and --out"
+        "--int8", action="store_true", help="compute convolutions in 8 bits; needs --calibrate, --check and --out"
     )
-    export.add_argument("--calibrate", metavar="TABLE", help="face table whose crops give the ranges of 8-bit numbers")
-    export.add_argument("--rows", type=positive, default=512, metavar="N", help="rows taken of a table (default: 512)")
-    export.add_argument("--json", metavar="FILE", help="write the comparison")
+    export.add_argument(
+        "--calibrate", metavar="TABLE", help="face table whose crops set the ranges of the 8-bit numbers"
+    )
+    export.add_argument(
+        "--rows", type=positive, default=512, metavar="N", help="most rows taken of each table (default: 512)"
+    )
+    export.add_argument("--json", metavar="FILE", help="write the comparison as JSON")
     export.set_defaults(run=run)
 
 

@@ -14,8 +14,10 @@ def add(commands: Any) -> None:
     forge = commands.add_parser(
         "forge",
         help="make fakes from the reals of a face table",
-        description="Forge every real of a table: OUT/METHOD.parquet, and OUT/real.parquet, the reals encoded alike.",
-        epilog="Exit code: 0 all reals forged, 1 some left out (each is named), 2 usage. Finished files are kept.",
+        description="Make a forgery of every real of a face table by each method. Writes OUT/METHOD.parquet, and"
+        " OUT/real.parquet with the reals encoded like the forgeries.",
+        epilog="Exit code: 0 all reals forged, 1 some left out (each is named), 2 wrong usage. Finished files"
+        " are kept.",
     )
     forge.add_argument("table", nargs="?", metavar="SRC", help="face table: Parquet file, or a folder of them")
     forge.add_argument("out", nargs="?", metavar="OUT", help="folder of the forged tables")
@@ -25,14 +27,16 @@ def add(commands: Any) -> None:
         nargs="+",
         default=[],
         metavar="M",
-        help="names, see --list (default: all forgeries)",
+        help="forgeries to make, see --list (default: all but given)",
     )
     forge.add_argument("--split", metavar="S", help="only rows of this split")
-    forge.add_argument("--limit", type=positive, metavar="N", help="at most that many reals, drawn by the seed")
+    forge.add_argument("--limit", type=positive, metavar="N", help="at most N reals, drawn by the seed")
     forge.add_argument("--seed", type=count, default=0, metavar="N", help="draws reals, donors and shapes (default: 0)")
-    forge.add_argument("--models", metavar="DIR", help="networks fitted before (the OUT of the training split)")
-    forge.add_argument("--force", action="store_true", help="write files again that are there")
-    forge.add_argument("--list", action="store_true", help="say what the forgeries are")
+    forge.add_argument(
+        "--models", metavar="DIR", help="use the networks fitted in an earlier run: its OUT, that of the training split"
+    )
+    forge.add_argument("--force", action="store_true", help="make files again that are there already")
+    forge.add_argument("--list", action="store_true", help="describe the forgeries, do nothing else")
     forge.set_defaults(run=run)
 
 

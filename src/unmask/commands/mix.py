@@ -10,9 +10,10 @@ def add(commands: Any) -> None:
     mix = commands.add_parser(
         "mix",
         help="average the weights of two detectors",
-        description="Write the weighted average of two detectors: SECOND trained further from FIRST, or both from the"
-        " same weights. It keeps much of what either knows. Fit its calibration anew: unmask calibrate.",
-        epilog="Exit code: 0 done, 2 usage, or detectors that are not of one kind.",
+        description="Write the weighted average of the weights of two detectors: SECOND trained further from FIRST, or"
+        " both from the same weights. The average keeps much of what either knows. Calibrate it afterwards: unmask"
+        " calibrate.",
+        epilog="Exit code: 0 done, 2 wrong usage, or detectors that are not of one kind.",
     )
     mix.add_argument("first", metavar="FIRST", help="folder of a detector, or `default`")
     mix.add_argument("second", metavar="SECOND", help="folder of a detector, or `default`")

@@ -25,25 +25,30 @@ def add(commands: Any) -> None:
     prepare = commands.add_parser(
         "prepare",
         help="a data set's videos or images -> a face table",
-        description="Find the faces of a data set's clips, follow them, crop them: OUT/part-*.parquet, a face table to"
-        " read while it grows, and OUT/_report.json. A stopped run goes on when it is started again.",
+        description="Find, follow and crop the faces in the clips of a data set. Writes a face table,"
+        " OUT/part-*.parquet, which can be read while it grows, and OUT/_report.json. A stopped run goes on if the"
+        " command is given again.",
         epilog="Exit code: 0 all clips done (those without a face are named), 1 some cannot be used (each is named, the"
-        " rest is done), 2 usage. What is missing in SRC is named and does not stop the rest.",
+        " rest is done), 2 wrong usage. What is missing in SRC is named and does not stop the rest.",
     )
     prepare.add_argument("layout", nargs="?", metavar="LAYOUT", help="name of the data set's layout, see --list")
     prepare.add_argument("src", nargs="?", metavar="SRC", help="its folder, or the part of it that is there")
     prepare.add_argument("out", nargs="?", metavar="OUT", help="folder of the face table")
-    prepare.add_argument("--list", action="store_true", help="say what the layouts are")
-    prepare.add_argument("--check", action="store_true", help="only say what SRC holds and what is missing")
-    prepare.add_argument("--json", metavar="FILE", help="also write the final report, in full")
+    prepare.add_argument("--list", action="store_true", help="describe the layouts, do nothing else")
+    prepare.add_argument(
+        "--check", action="store_true", help="only say what SRC holds and what is missing; needs no OUT"
+    )
+    prepare.add_argument("--json", metavar="FILE", help="also write the report as JSON, in full")
 
     what = prepare.add_argument_group("which clips")
-    what.add_argument("--split", metavar="S", help="train, val or test")
-    what.add_argument("--limit", type=positive, metavar="N", help="at most so many clips, drawn at random")
+    what.add_argument("--split", metavar="S", help="only clips of this split: train, val or test")
+    what.add_argument("--limit", type=positive, metavar="N", help="at most N clips, drawn at random")
     what.add_argument(
-        "--shard", metavar="i/n", help="the i-th of n shares, i from 0 on: one per machine, same OUT or not"
+        "--shard",
+        metavar="i/n",
+        help="only share i of n of the clips, i from 0 to n-1: one per machine, with one OUT or several",
     )
-    what.add_argument("--retry", action="store_true", help="also clips that were broken or without a face before")
+    what.add_argument("--retry", action="store_true", help="try clips again that were broken or without a face before")
 
     how = prepare.add_argument_group("how they become rows")
     how.add_argument("--frames", type=positive, default=32, metavar="N", help="frames taken of each clip (default: 32)")
@@ -52,15 +57,15 @@ def add(commands: Any) -> None:
         "--people",
         choices=("main", "all"),
         default="main",
-        help="main: the one the masks show as manipulated, else the largest seen long enough; all: everybody seen long"
-        " enough (default: main)",
+        help="main: the person whom the masks show as manipulated, else the largest seen long enough; all: everybody"
+        " seen long enough, but nobody in a fake whom the masks show as untouched (default: main)",
     )
     how.add_argument(
         "--margin",
         type=float,
         default=1.3,
         metavar="M",
-        help="side of the crop over that of the face box (default: 1.3, as in FF++)",
+        help="side of the crop as a multiple of the face box (default: 1.3, as in FF++)",
     )
     how.add_argument("--shift-y", type=float, default=0.0, metavar="D", help="move crops down by D times their side")
     how.add_argument("--size", type=positive, default=224, metavar="PX", help="side of the crops (default: 224)")
@@ -68,31 +73,38 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--like-original",
         action="store_true",
-        help="cut each fake as its original is cut, pixel for pixel (the original is decoded once more for it)",
+        help="cut each fake exactly where its original is cut (decodes the original once more for each fake)",
     )
-    how.add_argument("--format", choices=("jpeg", "png"), default="jpeg", help="JPEG of quality 95, or PNG")
-    how.add_argument("--min-face", type=count, default=32, metavar="PX", help="smallest face box (default: 32)")
+    how.add_argument(
+        "--format",
+        choices=("jpeg", "png"),
+        default="jpeg",
+        help="of the crops: JPEG of quality 95, or PNG (default: jpeg)",
+    )
+    how.add_argument(
+        "--min-face", type=count, default=32, metavar="PX", help="leave out faces whose box is smaller (default: 32)"
+    )
     how.add_argument(
         "--min-score",
         type=float,
         default=0.9,
         metavar="P",
-        help="confidence of the face detector, at least (default: 0.9)",
+        help="leave out faces that the face detector is less sure of (default: 0.9)",
     )
     how.add_argument(
         "--min-sharpness",
         type=float,
         default=0.0,
         metavar="V",
-        help="sharpness of a crop, at least; 0.2 to 0.4 for a good one (default: 0)",
+        help="leave out crops less sharp; a good crop has 0.2 to 0.4 (default: 0)",
     )
 
     where = prepare.add_argument_group("who does it")
-    where.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
+    where.add_argument("--workers", type=positive, metavar="N", help="worker processes (default: one per core)")
     where.add_argument(
-        "--timeout", type=positive, default=600, metavar="S", help="seconds a clip may take (default: 600)"
+        "--timeout", type=positive, default=600, metavar="S", help="most seconds for one clip (default: 600)"
     )
-    where.add_argument("--hwaccel", metavar="DEVICE", help="decode on cuda, vaapi, qsv, videotoolbox, ...")
+    where.add_argument("--hwaccel", metavar="DEVICE", help="decode on this device: cuda, vaapi, qsv, videotoolbox, ...")
     add_executor(where)
     prepare.set_defaults(run=run)
 

@@ -27,12 +27,22 @@ def add(commands: Any) -> None:
         epilog=f"A token may also stand in the environment variable {TOKEN}. See docs/server.md.",
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    serve.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: 8000)")
+    serve.add_argument("--port", type=_port, default=8000, help="port to listen on, 0 for any free one (default: 8000)")
     serve.add_argument("--detector", default="default", metavar="D", help="folder of a detector (default: bundled)")
-    serve.add_argument("--data", type=Path, metavar="DIR", help="for uploads and results (default: below ~/.local)")
-    serve.add_argument("--token-file", metavar="FILE", help="tokens, one per line; each of them grants access")
+    serve.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder for uploads and results (default: below ~/.local)"
+    )
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="file with tokens, one per line; each of them grants access"
+    )
     serve.add_argument("--insecure", action="store_true", help="let everybody on the network in without a token")
-    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="name the server is known by")
+    serve.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="host name under which the server is reached, such as behind a proxy; may be given again",
+    )
     limits = serve.add_argument_group("limits")
     limits.add_argument("--workers", type=positive, default=1, metavar="N", help="jobs at a time (default: 1)")
     limits.add_argument("--queue", type=positive, default=32, metavar="N", help="jobs that may wait (default: 32)")

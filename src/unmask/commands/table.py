@@ -15,14 +15,19 @@ def add(commands: Any) -> None:
     table = commands.add_parser(
         "table",
         help="count the rows of face tables and flag what is wrong",
-        description="Count face tables (Parquet, taken as one) by data set, manipulation, quality, split and label; "
-        "decode every image; flag leaks between splits, duplicates, doubled keys, one-class splits, unreadable rows.",
-        epilog="Exit code: 0 clean, 1 something is flagged, 2 usage, or nothing can be read.",
+        description="Count the rows of face tables by data set, manipulation, quality, split and label, decode every"
+        " image, and flag leaks between splits, duplicates, doubled keys, one-class splits and unreadable rows. All"
+        " tables are taken as one: name every split.",
+        epilog="Exit code: 0 clean, 1 something is flagged, 2 wrong usage, or nothing can be read.",
     )
     table.add_argument("tables", nargs="+", metavar="TABLE", help="Parquet file, or a folder of them")
-    table.add_argument("--json", metavar="FILE", help="write counts and every finding")
-    table.add_argument("--show", type=count, default=3, metavar="N", help="findings of each kind to print (default: 3)")
-    table.add_argument("--threads", type=positive, default=cores(), metavar="N", help="threads that decode")
+    table.add_argument("--json", metavar="FILE", help="also write the counts and every finding as JSON")
+    table.add_argument(
+        "--show", type=count, default=3, metavar="N", help="print at most N findings of each kind (default: 3)"
+    )
+    table.add_argument(
+        "--threads", type=positive, default=cores(), metavar="N", help="threads that decode (default: one per core)"
+    )
     table.set_defaults(run=run)
 
 

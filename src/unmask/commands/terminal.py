@@ -61,7 +61,7 @@ def add_executor(group: Any) -> None:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="through Ray Data, on the cluster at ADDRESS or on this machine (needs unmask[ray])",
+        help="run on the Ray cluster at ADDRESS, or without ADDRESS on a Ray of this machine (needs unmask[ray])",
     )
 
 

@@ -12,19 +12,34 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a detector from face tables",
-        description="Train a detector by a recipe (TOML), alone or in a game against an adversary.",
-        epilog="Exit code: 0 done, 2 usage, or a recipe, table or checkpoint that cannot be used.",
+        description="Train a detector by a recipe (TOML), alone or in a game against an adversary. Writes the detector"
+        " into OUT/detector.",
+        epilog="Exit code: 0 done, 2 wrong usage, or a recipe, table or checkpoint that cannot be used.",
     )
-    train.add_argument("recipe", metavar="RECIPE", help="TOML file, see recipes/")
+    train.add_argument("recipe", metavar="RECIPE", help="TOML file, such as recipes/laptop.toml")
     train.add_argument("--data", action="extend", nargs="+", default=[], metavar="T", help="face tables to train on")
     train.add_argument(
-        "--validation", action="extend", nargs="+", default=[], metavar="T", help="face tables to choose by"
+        "--validation",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="T",
+        help="face tables on which the best weights are chosen and calibrated",
     )
-    train.add_argument("--adversary", metavar="A", help="plain, blur-gradient, worst-of, ...; with its own defaults")
-    train.add_argument("--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)")
-    train.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint")
     train.add_argument(
-        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="any field, e.g. run.steps=500"
+        "--adversary",
+        metavar="A",
+        help="plain, blur-gradient, worst-of, ...; with its own default options, not those of the recipe",
+    )
+    train.add_argument("--out", default="runs/run", metavar="DIR", help="the run's folder (default: runs/run)")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUT")
+    train.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any field of the recipe, e.g. run.steps=500",
     )
     train.set_defaults(run=run)
 
