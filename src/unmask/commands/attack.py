@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from unmask.commands.terminal import count, failures, positive, print_table, progress
+from unmask.commands.terminal import complain, count, failures, positive, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_writable(options.json)
 
+    from unmask.data.cut import other_cuts
     from unmask.data.table import FaceTable
     from unmask.evaluation.attack_plan import plan
     from unmask.evaluation.attack_result import render_attacks
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
     plan(options.attack)  # a name that is none is said before the work
     scorer = load_attackable(options.detector)
+    for line in other_cuts(options.tables, scorer.card.crop):
+        complain(f"{line}: the scores mean little")
     with progress() as show:
         found = attack_detector(
             scorer,

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     if options.adversary and options.out is None:
         raise UnmaskError("--adversary", "needs --out, where the generator is written")
 
+    from unmask.data.cut import other_cuts
     from unmask.data.table import FaceTable
     from unmask.detector import Scorer
     from unmask.detector.file import CARD, find_detector
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         check_writable(Path(options.out) / CARD)
     table = FaceTable.read(options.tables, options.split)
     scorer = Scorer.load(options.detector, device="cpu")
+    if others := other_cuts(options.tables, scorer.card.crop):
+        raise UnmaskError("calibrate", f"{others[0]}: a calibration on them would not hold for clips")
     with progress() as show:
         found = recalibrate(
             scorer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from typing import Any
 
 from unmask.commands.terminal import complain, count, failures, positive, print_table, progress, refuse
@@ -78,12 +79,18 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         check_writable(options.json)
 
+    from unmask.data.cut import other_cuts
     from unmask.detector import Scorer
     from unmask.evaluation import evaluate, render
 
+    scorer = Scorer.load(options.detector)
+    if not options.recrop:
+        with suppress(UnmaskError):  # a table that is not there is said among the results
+            for line in other_cuts(options.tables, scorer.card.crop):
+                complain(f"{line}: the scores mean little (--recrop cuts wider faces anew)")
     with progress() as show:
         evaluation = evaluate(
-            Scorer.load(options.detector),
+            scorer,
             options.tables,
             split=options.split,
             bootstrap=options.bootstrap,

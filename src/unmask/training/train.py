@@ -13,6 +13,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from unmask.data.batches import Batches
+from unmask.data.cut import other_cuts
 from unmask.data.loading import stream
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
@@ -74,6 +75,8 @@ class _Run:
             )
         if (out / CHECKPOINT).exists() and not resume:
             raise UnmaskError(out, "holds a run already: add --resume to go on with it, or name another --out")
+        if others := other_cuts([*data.train, *data.validation], data.crop):
+            raise UnmaskError("data.crop", f"{others[0]}, which the detector would be given in use")
         make_folder(out)
         self.table = FaceTable.read(
             data.train, data.train_split or None, streaming=data.streaming, buffer_mb=data.buffer_mb
