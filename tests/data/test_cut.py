@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.tables import write_table
 
+from tests.tables import write_table
 from unmask import UnmaskError
 from unmask.cli import main
 from unmask.data.cut import other_cuts
