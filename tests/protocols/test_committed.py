@@ -30,7 +30,9 @@ def _figures(summary: Any) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", ["unseen", "unseen-late", "leave-one-out", "restore", "restore-long", "restore-converged", "play"])
+@pytest.mark.parametrize(
+    "name", ["unseen", "unseen-late", "leave-one-out", "restore", "restore-long", "restore-converged", "play"]
+)
 def test_the_published_figures_are_what_the_scores_give(name: str, tmp_path: Path) -> None:
     with tarfile.open(HOUSE / f"results/{name.removesuffix('-long')}-runs.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
