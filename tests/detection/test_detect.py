@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import unmask
-from tests.clips import portrait, write_image, write_video
+from tests.clips import moving, portrait, write_image, write_video
 from tests.detectors import make_detector
 from unmask import UnmaskError
 from unmask.detection import Detector, FaceScore, ScoredTrack, load_detector, rank_tracks, verdict_of
@@ -143,6 +144,14 @@ def test_a_verdict_on_one_of_several_pages_says_so(detector: Detector, tmp_path:
     path, page = tmp_path / "pages.tiff", Image.fromarray(portrait())
     page.save(path, save_all=True, append_images=[page])
     assert detector.detect(path).warnings == ("the file holds several pages: only the first was looked at",)
+
+
+def test_a_verdict_on_half_the_lines_says_so(detector: Detector, tmp_path: Path) -> None:
+    woven = moving(portrait(), 6)
+    for now, later in pairwise(woven):
+        now[1::2] = later[1::2]
+    (warning,) = detector.detect(write_video(tmp_path / "woven.mp4", woven), frames=6).warnings
+    assert warning.startswith("the video is interlaced: of 5 of 6 frames every second line was looked at")
 
 
 def _broken(name: str, tmp_path: Path, clip: Path) -> Path:

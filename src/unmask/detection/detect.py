@@ -248,6 +248,9 @@ def _about_the_file(media: Media) -> tuple[str, ...]:
     if media.several:
         what = "pages: only the first" if media.kind == "image" else "videos: only the one that players show"
         notes.append(f"the file holds several {what} was looked at")
+    if media.combed:
+        of = f"{media.combed} of {len(media.frames)} frames"
+        notes.append(f"the video is interlaced: of {of} every second line was looked at, as they show two moments")
     if len({frame.image.shape for frame in media.frames}) > 1:
         notes.append("the size of the picture changes within the video: each box is in pixels of its own frame")
     return tuple(notes)

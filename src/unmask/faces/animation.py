@@ -39,6 +39,8 @@ class Animation:
     #: Nor does a header say how much there should be.
     loss = None
     several = False
+    #: Nobody interlaces an animation.
+    combed = 0
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels

@@ -66,6 +66,8 @@ class Media:
         loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a
             little is missing, as far as the file itself tells.
         several: whether the file holds further pages or videos, which were not looked at.
+        combed: how many of the frames showed two moments, as interlaced ones do where things move; of these every
+            second line was taken.
     """
 
     path: str
@@ -76,6 +78,7 @@ class Media:
     frames: list[Frame]
     loss: tuple[float, float] | None = None
     several: bool = False
+    combed: int = 0
 
 
 class MediaStream:
@@ -84,7 +87,8 @@ class MediaStream:
     JPEG, PNG, WebP, BMP, TIFF and GIF give one frame, of several pages the first; EXIF rotation is applied,
     transparent parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI, MPEG-TS and MXF, and GIF, WebP
     and PNG that move, give as many frames as asked for, or all if there are fewer, each the middle of its share of the
-    time; the rotation of the container is applied, and pixels that are shown wide or tall are made square.
+    time; the rotation of the container is applied, pixels that are shown wide or tall are made square, and of frames
+    that show two moments one is taken.
 
     Args:
         path: the file.
@@ -163,6 +167,11 @@ class MediaStream:
         """As :attr:`Media.several` has it."""
         return self._pages if self._video is None else self._video.several
 
+    @property
+    def combed(self) -> int:
+        """As :attr:`Media.combed` has it, of the frames taken so far."""
+        return 0 if self._video is None else self._video.combed
+
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time."""
         if self._video is None:
@@ -185,7 +194,8 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    return Media(str(path), stream.kind, width, height, stream.duration, taken, stream.loss, stream.several)
+    tally = stream.loss, stream.several, stream.combed
+    return Media(str(path), stream.kind, width, height, stream.duration, taken, *tally)
 
 
 def _held(stream: MediaStream) -> list[Frame]:

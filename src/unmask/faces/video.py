@@ -15,6 +15,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice, worthwhile_seeks
+from unmask.faces.interlace import is_combed, one_field
 from unmask.faces.scan import packets, scan
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
@@ -41,6 +42,7 @@ class Video:
 
     Attributes:
         several: whether the file holds further videos, which are not looked at.
+        combed: how many of the frames that were taken showed two moments; one of the two is given.
 
     Raises:
         UnmaskError: no video, no picture in it, too large a picture, an encrypted one, or (also on iterating) no frame
@@ -59,6 +61,7 @@ class Video:
         self._path, self._choice = path, choice
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
+        self.combed = 0
         with self._open() as (container, stream):
             self._scan = scan(path, container, stream)
             self._stamps = self._scan.stamps
@@ -98,7 +101,7 @@ class Video:
 
     def __iter__(self) -> Iterator[Picture]:
         """Of each frame its place in the stream, its time in seconds from the start, and uint8 (H, W, 3), RGB."""
-        taken = 0
+        taken = self.combed = 0
         for stamp, image in self._take(deque(self._wanted), self._jumps):
             taken += 1
             yield bisect_left(self._stamps, stamp), self._before + (stamp - self._stamps[0]) * self._tick, image
@@ -149,13 +152,30 @@ class Video:
                         # Of one frame only: asking binds frame and answer to each other until Python's collector
                         # comes by, and frames are large.
                         matrix = _display_matrix(frame)
-                    yield key, _upright(frame, matrix, shape)
+                    yield key, self._upright(frame, matrix, shape)
                     if not todo or todo[0] in jumps:
                         break
                 else:
                     break
         if astray:  # decode what is left from the start
             yield from self._take(todo, {})
+
+    def _upright(self, frame: Any, matrix: tuple[int, ...], shape: float) -> np.ndarray:
+        """The frame as uint8 (H, W, 3), RGB, with square pixels and of one moment, turned and mirrored as its
+        display matrix says."""
+        width = max(1, round(frame.width * shape))
+        # One thread: else every picture keeps the threads that converted it, and their stacks, as long as it is held.
+        image: np.ndarray = frame.to_ndarray(format="rgb24", width=width, threads=1)
+        if is_combed(image):
+            self.combed += 1
+            image = one_field(image)
+        if not matrix:
+            return image
+        a, b, c, d = matrix  # only quarter turns and mirrors are applied
+        if abs(b) > abs(a):
+            image = image.transpose(1, 0, 2)
+            a, d = c, b
+        return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def check_hwaccel(device: str) -> None:
@@ -266,17 +286,3 @@ def _pixel_shape(stream: Any) -> float:
     """Width over height of a pixel as it is shown; 1 where nobody sees the difference or no player would believe it."""
     shape = float(stream.sample_aspect_ratio or 1)
     return shape if 1.02 < max(shape, 1 / shape) <= 4 else 1.0
-
-
-def _upright(frame: Any, matrix: tuple[int, ...], shape: float) -> np.ndarray:
-    """The frame as uint8 (H, W, 3), RGB, with square pixels, turned and mirrored as its display matrix says."""
-    width = max(1, round(frame.width * shape))
-    # One thread: else every picture keeps the threads that converted it, and their stacks, for as long as it is held.
-    image: np.ndarray = frame.to_ndarray(format="rgb24", width=width, threads=1)
-    if not matrix:
-        return image
-    a, b, c, d = matrix  # only quarter turns and mirrors are applied
-    if abs(b) > abs(a):
-        image = image.transpose(1, 0, 2)
-        a, d = c, b
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
