@@ -93,6 +93,16 @@ def test_a_small_face_in_a_large_picture(detector: MTCNN, hopper: np.ndarray) ->
     assert face.box.iou(Box(1500 + HOPPER.x / 3, 900 + HOPPER.y / 3, HOPPER.width / 3, HOPPER.height / 3)) > 0.6
 
 
+@pytest.mark.parametrize(("shape", "corner"), [((540, 15_000), (11_001, 190)), ((40_000, 967), (411, 35_003))])
+def test_a_small_face_in_a_panorama_or_a_long_screenshot(
+    detector: MTCNN, hopper: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    scene, (x, y) = np.full((*shape, 3), 128, np.uint8), corner
+    scene[y : y + 300, x : x + 256] = cv2.resize(hopper, (256, 300), interpolation=cv2.INTER_AREA)
+    (face,) = detector([scene])[0]
+    assert face.box.iou(Box(x + HOPPER.x / 2, y + HOPPER.y / 2, HOPPER.width / 2, HOPPER.height / 2)) > 0.75
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (64, 64), (300, 400)])
 def test_no_face_is_an_answer(detector: MTCNN, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Arithmetic on many boxes at once, given as edges (N, 4): left, top, right, bottom in pixels, half open."""
+"""Many boxes at once, given as edges (N, 4): left, top, right, bottom in pixels, half open."""
 
 from __future__ import annotations
 
@@ -50,7 +50,19 @@ def to_squares(edges: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def half_open_crop(image: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def windows(image: np.ndarray, squares: np.ndarray, side: int) -> np.ndarray:
+    """Each square (N, 4) of the image, scaled to (N, side, side, 3); black outside of the image."""
+    import cv2
+
+    return np.stack(
+        [
+            cv2.resize(_half_open_crop(image, square), (side, side), interpolation=cv2.INTER_AREA)
+            for square in np.rint(squares).astype(int)
+        ]
+    )
+
+
+def _half_open_crop(image: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Rows top to bottom, columns left to right of an image (H, W, 3), whole numbers; black outside of it."""
     height, width = image.shape[:2]
     left, top, right, bottom = edges.tolist()

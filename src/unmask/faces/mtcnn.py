@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.faces.boxes import half_open_crop, move_edges, suppress, to_squares
+from unmask.faces.boxes import move_edges, suppress, to_squares, windows
 from unmask.faces.face import Box, Face
 from unmask.sessions import open_session
 
@@ -168,7 +168,7 @@ class MTCNN:
         squares = self._propose(search, smallest, thresholds[0])
         if not len(squares):
             return []
-        pixels = _windows(search, squares, _RNET_WINDOW)
+        pixels = windows(search, squares, _RNET_WINDOW)
         moves, chances = self._forward(1, pixels, ["dense_2", "softmax_1"])
         keep = np.flatnonzero(chances[:, 1] > thresholds[1])
         keep = keep[suppress(squares[keep], chances[keep, 1], 0.7)]
@@ -188,7 +188,7 @@ class MTCNN:
 
     def _look_closely(self, image: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Last network on squares (N, 4) of the image: edges (N, 4), landmarks (N, 5, 2), scores (N,)."""
-        pixels = _windows(image, squares, _ONET_WINDOW)
+        pixels = windows(image, squares, _ONET_WINDOW)
         moves, points, chances = self._forward(2, pixels, ["dense_5", "dense_6", "softmax_2"])
         # Five x, then five y, as parts of the window.
         points = points.reshape(-1, 2, 5).transpose(0, 2, 1)
@@ -250,27 +250,22 @@ def _load_networks() -> tuple[Any, Any, Any]:
 
 
 def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
-    """The image (H, W, 3) with its longer side at most as given, in pixels; never enlarged."""
+    """The image (H, W, 3) with its longer side at most as given, in pixels; never enlarged.
+
+    Beyond 4:1 its shorter side keeps a quarter of that, as long as that makes no more than twice its square of pixels.
+    """
     height, width = image.shape[:2]
-    ratio = longer_side / max(height, width)
+    shorter, longer = sorted((height, width))
+    ratio = longer_side / longer
+    if longer > 4 * shorter:
+        # Whole pixels: the scales of two sizes are told by their widths.
+        ratio = max(ratio, int(longer_side * min(0.25, (2 * shorter / longer) ** 0.5)) / shorter)
     if ratio >= 1:
         return image
     import cv2
 
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _windows(image: np.ndarray, squares: np.ndarray, side: int) -> np.ndarray:
-    """Each square (N, 4) of the image, scaled to (N, side, side, 3); black outside of the image."""
-    import cv2
-
-    return np.stack(
-        [
-            cv2.resize(half_open_crop(image, square), (side, side), interpolation=cv2.INTER_AREA)
-            for square in np.rint(squares).astype(int)
-        ]
-    )
 
 
 def _face(edges: np.ndarray, points: np.ndarray, score: float) -> Face | None:
