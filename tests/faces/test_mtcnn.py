@@ -93,6 +93,17 @@ def test_a_small_face_in_a_large_picture(detector: MTCNN, hopper: np.ndarray) ->
     assert face.box.iou(Box(1500 + HOPPER.x / 3, 900 + HOPPER.y / 3, HOPPER.width / 3, HOPPER.height / 3)) > 0.6
 
 
+@pytest.mark.parametrize(("shape", "sides"), [((3000, 4000), [70, 80, 95, 160]), ((1500, 9000), [60, 100, 190])])
+def test_all_of_a_group(detector: MTCNN, hopper: np.ndarray, shape: tuple[int, int], sides: list[int]) -> None:
+    scene = np.full((*shape, 3), 128, np.uint8)
+    for number, side in enumerate(4 * sides):
+        person = cv2.resize(hopper, (3 * side, 3 * side * 600 // 512), interpolation=cv2.INTER_AREA)
+        y, x = 100 + number % 2 * (shape[0] // 2), 50 + number // 2 * (shape[1] // (2 * len(sides)))
+        region = scene[y : y + person.shape[0], x : x + person.shape[1]]
+        region[:] = person[: region.shape[0], : region.shape[1]]
+    assert len(detector([scene])[0]) == 4 * len(sides)
+
+
 @pytest.mark.parametrize(("shape", "corner"), [((540, 15_000), (11_001, 190)), ((40_000, 967), (411, 35_003))])
 def test_a_small_face_in_a_panorama_or_a_long_screenshot(
     detector: MTCNN, hopper: np.ndarray, shape: tuple[int, int], corner: tuple[int, int]

@@ -24,6 +24,7 @@ from unmask.sessions import open_session
 # Sides of the windows that the three networks look through, and the stride of the first, in pixels.
 _PNET_WINDOW, _RNET_WINDOW, _ONET_WINDOW = 12, 24, 48
 _PNET_STRIDE = 2
+_SMALLEST = 20.0  # face looked for, pixels
 _PYRAMID_STEP = 0.709  # 1 / sqrt(2): each level has half the area of the one before (section III-B)
 # Following a face, the last network stands alone, so it must be surer than as the end of the cascade. Overlaps (IoU) of
 # new and old box: from the first on, the face was well in the window; below the second, a second look is still moving.
@@ -36,9 +37,10 @@ _ONET_LONGER_SIDE = 1920
 class MTCNN:
     """Face detector of section II of the paper, on frames scaled down first.
 
-    A frame in which no face is found is looked at again: at twice the resolution if there is more to see,
-    then with its border continued outwards, where a tight crop leaves no room around the face. The networks
-    are loaded at the first call; several threads may use one instance at once.
+    A frame in which no face is found, or one as small as those that are looked for, is looked at again: at twice the
+    resolution if there is more to see. Then, if there is still none, with its border continued outwards, where a tight
+    crop leaves no room around the face. The networks are loaded at the first call; several threads may use one
+    instance at once.
 
     Args:
         longer_side: pixels; frames whose longer side is above are scaled down to it before the search.
@@ -144,8 +146,11 @@ class MTCNN:
         height, width = frame.shape[:2]
         faces = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
         strict = (*self.thresholds[:2], self.retry_threshold)
-        if not faces and max(height, width) >= 1.5 * self.longer_side:
-            faces = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
+        smallest = min((max(face.box.width, face.box.height) for face in faces), default=0.0)
+        part = max(self.min_face, _SMALLEST / self.longer_side / max(0.25, min(height, width) / max(height, width)))
+        if smallest < part * min(height, width) and max(height, width) >= 1.5 * self.longer_side:
+            finer = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
+            faces += [face for face in finer if not any(face.box.iou(other.box) > 0.2 for other in faces)]
         if not faces:
             import cv2
 
@@ -164,7 +169,7 @@ class MTCNN:
     ) -> list[Face]:
         """Faces of one frame, searched at one resolution."""
         search = _shrink(frame, longer_side)
-        smallest = max(20.0, min_face * min(search.shape[:2]))
+        smallest = max(_SMALLEST, min_face * min(search.shape[:2]))
         squares = self._propose(search, smallest, thresholds[0])
         if not len(squares):
             return []
