@@ -98,6 +98,9 @@ def test_a_poor_picture_is_never_sure_of_itself(tmp_path: Path) -> None:
     assert found.to_json()["warnings"] == list(found.warnings)
     quality = found.to_json()["tracks"][0]["quality"]
     assert quality["side"] < 500
+    assert quality["tilt"] < 15
+    turned = careful.detect(Image.fromarray(portrait()).rotate(40))
+    assert any("too far from upright" in each for each in turned.warnings)
     found.save_report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "poorer than nearly all that this detector was tested on" in page

@@ -29,6 +29,8 @@ def track(scores: Sequence[float], quality: FaceQuality | None = GOOD) -> Scored
         (FaceQuality(200.0, 0.05, 1.1), ["too blurred or enlarged"]),
         (FaceQuality(200.0, 0.3, 2.5), ["too strongly compressed"]),
         (FaceQuality(50.0, 0.05, None), ["too small", "too blurred"]),
+        (FaceQuality(200.0, 0.3, 1.1, 24.0), []),
+        (FaceQuality(200.0, 0.3, 1.1, 64.0), ["too far from upright: 64 degrees"]),
     ],
 )
 def test_poorer_than_tested_is_uncertain_and_says_so(quality: FaceQuality, words: list[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from unmask.demo import portraits
 from unmask.faces import MTCNN, CropRecipe, align_matrix, aligned_crop
-from unmask.faces.align import canonical_points
+from unmask.faces.align import canonical_points, tilt
 
 
 def _moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -22,6 +22,7 @@ def test_canonical_points_are_found_again(degrees: float) -> None:
     landmarks = _moved(turn, canonical_points(recipe))
     matrix = align_matrix(landmarks.tolist(), recipe)
     np.testing.assert_allclose(_moved(matrix, landmarks), canonical_points(recipe), atol=1e-6)
+    assert tilt(landmarks.tolist()) == pytest.approx(abs(degrees))
 
 
 def test_the_template_is_that_of_face_recognition_at_margin_one() -> None:

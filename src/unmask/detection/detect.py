@@ -226,12 +226,14 @@ class Detector:
         return result
 
     def _quality(self, frame: np.ndarray, face: Face, crop: np.ndarray) -> FaceQuality:
+        from unmask.faces.align import tilt
         from unmask.faces.quality import blockiness, sharpness
 
         left, top, side = self.card.crop.square(face.box)
         # The frame's own pixels: the grid of a codec does not survive being scaled.
         inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
-        return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside))
+        turned = None if face.landmarks is None else tilt(face.landmarks)
+        return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside), turned)
 
 
 def _is_about(error: UnmaskError, media: Source) -> bool:
@@ -258,8 +260,10 @@ def _about_the_file(media: Media) -> tuple[str, ...]:
 
 def _median(qualities: Sequence[FaceQuality]) -> FaceQuality:
     blocks = [each.blockiness for each in qualities if each.blockiness is not None]
+    tilts = [each.tilt for each in qualities if each.tilt is not None]
     return FaceQuality(
         float(np.median([each.side for each in qualities])),
         float(np.median([each.sharpness for each in qualities])),
         float(np.median(blocks)) if blocks else None,
+        float(np.median(tilts)) if tilts else None,
     )

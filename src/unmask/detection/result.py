@@ -62,15 +62,23 @@ class FaceQuality:
         side: longer side of the box, pixels of the frame.
         sharpness: fine detail as a share of all contrast.
         blockiness: how far the grid of a codec stands out, about 1 without one; None where the face is too small.
+        tilt: by how much the face is turned in the picture, degrees in [0, 180]; None where nobody knows.
     """
 
     side: float
     sharpness: float
     blockiness: float | None
+    tilt: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         blocks = None if self.blockiness is None else round(self.blockiness, 3)
-        return {"side": round(self.side, 1), "sharpness": round(self.sharpness, 4), "blockiness": blocks}
+        tilt = None if self.tilt is None else round(self.tilt, 1)
+        return {
+            "side": round(self.side, 1),
+            "sharpness": round(self.sharpness, 4),
+            "blockiness": blocks,
+            "tilt": tilt,
+        }
 
 
 @dataclass(frozen=True)

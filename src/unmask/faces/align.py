@@ -44,6 +44,16 @@ def align_matrix(landmarks: Sequence[tuple[float, float]], recipe: CropRecipe) -
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
+def tilt(landmarks: Sequence[tuple[float, float]]) -> float:
+    """By how much a face is turned in the picture, degrees in [0, 180]: 0 is upright, 90 lying on its side.
+
+    Raises:
+        ValueError: as :func:`align_matrix`.
+    """
+    matrix = align_matrix(landmarks, CropRecipe())
+    return float(abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))))
+
+
 def aligned_crop(frame: np.ndarray, landmarks: Sequence[tuple[float, float]], recipe: CropRecipe) -> np.ndarray:
     """Cut a face out of a frame, upright and at its canonical place.
 
