@@ -12,6 +12,7 @@ import numpy as np
 # frames of eleven progressive clips, also scaled down and sharpened, no cell is; of two fields in which everything is
 # 1 px apart from .9 % of the cells on, of those 3 px apart at least 11 %.
 _CELL = 16  # pixels
+_ACROSS = 20  # cells
 _RATIO, _LEVELS = 1.5, 4
 _SHARE = 0.005
 
@@ -20,11 +21,14 @@ def is_combed(image: np.ndarray) -> bool:
     """Whether a frame, uint8 (H, W, 3), shows two moments at once."""
     import cv2
 
-    height, width = image.shape[:2]
-    if height < _CELL or width < _CELL:
+    down, across = (image.shape[0] - 2) // _CELL, image.shape[1] // _CELL
+    if down < 1 or across < 1:
         return False
-    green = cv2.extractChannel(image, 1)
-    cells = (width // _CELL, height // _CELL)
+    # Of wide frames one column of cells in so many, which takes a tenth of the time for a full HD one.
+    apart = max(1, across // _ACROSS)
+    rows = down * _CELL + 2
+    green = image[:rows, : across * _CELL, 1].reshape(rows, across, _CELL)[:, ::apart].reshape(rows, -1)
+    cells = (green.shape[1] // _CELL, down)
     near, far = (
         cv2.resize(cv2.absdiff(lines, green[:-2]), cells, interpolation=cv2.INTER_AREA).astype(np.float32)
         for lines in (green[1:-1], green[2:])
