@@ -252,6 +252,19 @@ def test_the_exit_code_is_of_the_files_that_are_meant(
     assert main(command) == 0
 
 
+def test_a_mistyped_name_is_said_each_time_and_is_no_row(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out"
+    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
+    for files in (1, 0):
+        assert main([*command, str(tmp_path / "b.png"), str(tmp_path / "a.png" / "c.png")]) == 1
+        said = capsys.readouterr()
+        assert said.err == "".join(f"unmask: {tmp_path}/{name}: no such file\n" for name in ("b.png", "a.png/c.png"))
+        assert f"{files} files judged now, 1 in" in said.out
+    assert main(command) == 0
+
+
 def test_progress_where_there_is_no_terminal(
     untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,8 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
     alone = len(named) == 1
     for path in named:
         if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-            yield from _once(path, seen)
+            if _is_new(path, seen):
+                yield path, "no such file" if _is_missing(path) else None
             continue
         problems: list[tuple[str, str]] = []
         others: collections.Counter[str] = collections.Counter()
@@ -33,10 +34,9 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
         try:
             for each in find_media(path, functools.partial(_note, problems), functools.partial(_count, others)):
                 empty = False
-                if alone and not each.is_symlink():
+                certain = alone and not each.is_symlink()
+                if certain or (not (alone and _listed_itself(each, path)) and _is_new(str(each), seen)):
                     yield str(each), None
-                elif not (alone and _listed_itself(each, path)):
-                    yield from _once(str(each), seen)
         except (UnmaskError, OSError) as error:
             reason = error.reason if isinstance(error, UnmaskError) else f"cannot be read ({error.strerror})"
             problems.append((path, reason))
@@ -48,11 +48,21 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
             complain(f"{path}: left out, for want of an image's or video's suffix: {others.total()} ({kinds})")
 
 
-def _once(path: str, seen: set[str]) -> Iterator[tuple[str, None]]:
-    real = os.path.realpath(path)
-    if real not in seen:
-        seen.add(real)
-        yield path, None
+def _is_new(path: str, seen: set[str]) -> bool:
+    before = len(seen)
+    seen.add(os.path.realpath(path))
+    return len(seen) > before
+
+
+def _is_missing(path: str) -> bool:
+    """Whether a name leads to nothing. What cannot be looked at for another reason is for its reader to say."""
+    try:
+        os.stat(path)  # noqa: PTH116 (a Path makes "." of an empty name)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def _listed_itself(link: Path, folder: str) -> bool:
