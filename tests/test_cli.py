@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,25 @@ def test_an_empty_folder_is_an_input_that_failed(
 ) -> None:
     assert main(["detect", str(tmp_path), "--detector", str(untrained)]) == 1
     assert capsys.readouterr().err == f"unmask: {tmp_path}: no image or video in this folder\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["detect", "a.png", "--out", ""],
+        ["calibrate", "default", "a.parquet", "--out="],
+        ["prepare", "folders", "b", ""],
+        ["serve", "--data", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert re.search("error: argument (--out|--data|OUT): is empty$", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_name_cannot_break_the_lines(

@@ -96,9 +96,14 @@ class _Command(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._intermixed = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._intermixed = False
+        for action in self._actions:
+            if getattr(found[0], action.dest, None) == "" != action.const:
+                # As a folder it would be the current one: in a script, of a variable that is not set.
+                self.error(str(argparse.ArgumentError(action, "is empty")))
+        return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,9 +29,7 @@ def add(commands: Any) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=_port, default=8000, help="port to listen on, 0 for any free one (default: 8000)")
     serve.add_argument("--detector", default="default", metavar="D", help="folder of a detector (default: bundled)")
-    serve.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder for uploads and results (default: below ~/.local)"
-    )
+    serve.add_argument("--data", metavar="DIR", help="folder for uploads and results (default: below ~/.local)")
     serve.add_argument(
         "--token-file", metavar="FILE", help="file with tokens, one per line; each of them grants access"
     )
@@ -92,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         complain("memory of a job is not limited on this system")
     settings = Settings(
         detector=options.detector,
-        folder=options.data or default_folder(),
+        folder=default_folder() if options.data is None else Path(options.data),
         tokens=found,
         hosts=tuple(options.allow_host),
         workers=options.workers,
