@@ -193,22 +193,32 @@ def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
     Raises:
         UnmaskError: the folder holds rows of another recipe, each difference named.
     """
-    path = folder / RECIPE_FILE
-    if not path.exists():
-        write_text(path, json.dumps(made, indent=1) + "\n")
+    before = read_recipe(folder)
+    if before is None:
+        write_text(folder / RECIPE_FILE, json.dumps(made, indent=1) + "\n")
         return
-    try:
-        before = json.loads(path.read_text("utf-8"))
-        if not isinstance(before, dict):
-            raise ValueError("it holds no values by name")
-        names = sorted(set(before) | set(made))
-        other = [
-            f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)
-        ]
-    except (OSError, ValueError, TypeError) as error:
-        raise UnmaskError(path, f"cannot be read ({error})") from error
+    names = sorted(set(before) | set(made))
+    other = [f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)]
     if other:
         raise UnmaskError(folder, f"was made with {'; '.join(other)}: use the same options or another folder")
+
+
+def read_recipe(folder: Path) -> dict[str, Any] | None:
+    """What :func:`check_recipe` wrote down; None if no run was here.
+
+    Raises:
+        UnmaskError: it cannot be read.
+    """
+    path = folder / RECIPE_FILE
+    try:
+        made = json.loads(path.read_text("utf-8"))
+        if not isinstance(made, dict):
+            raise ValueError("it holds no values by name")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UnmaskError(path, f"cannot be read ({error})") from error
+    return made
 
 
 def _lock(folder: Path, shard: Shard, locks: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""Names in terminals: whatever is in the name of a file or a folder, it stays one line and does nothing."""
+"""What is printed: names, which stay one line and do nothing whatever is in them, and numbers of things."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def printable(text: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in text
     )
+
+
+def counted(number: int, what: str) -> str:
+    """``1 file``, ``1,234 files``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def cell(text: str, style: str = "") -> Text:

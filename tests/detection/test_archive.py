@@ -76,13 +76,15 @@ def test_one_command_judges_a_folder_and_a_second_one_nothing(
     assert summary["files"] == 7
     assert summary["verdicts"]["not judged"] == 1
     assert sum(summary["histogram"]) == 6
+    assert summary["made_with"]["detector"].startswith("default ")
     page = (out / "_summary.html").read_text()
     assert "7 files checked" in page
+    assert f"judged by {summary['made_with']['detector']}, 3 frames of a video" in page
     assert "sub folder é/0.png" in page
 
     write_image(archive / "new.png", portrait(200))
     assert main(command) == 1
-    assert "1 files judged now, 8 in" in capsys.readouterr().out
+    assert "1 file judged now, 8 in" in capsys.readouterr().out
     # The folder is a data set to others, whatever else lies in it.
     assert ds.dataset(out).count_rows() == 8
     assert sorted(pq.read_table(out, columns=["path"]).column("path").to_pylist()) == sorted(
@@ -245,7 +247,7 @@ def test_the_exit_code_is_of_the_files_that_are_meant(
     assert "broken.jpg: " in capsys.readouterr().err
     assert main(command) == 1
     assert capsys.readouterr().err == (
-        "unmask: 1 files could not be judged earlier: see _summary.html, or add --retry\n"
+        "unmask: 1 file could not be judged earlier: see _summary.html, or add --retry\n"
     )
     assert main([*command, "--retry"]) == 1
     (folder / "broken.jpg").unlink()
@@ -257,11 +259,11 @@ def test_a_mistyped_name_is_said_each_time_and_is_no_row(
 ) -> None:
     image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out"
     command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
-    for files in (1, 0):
+    for now in ("1 file", "0 files"):
         assert main([*command, str(tmp_path / "b.png"), str(tmp_path / "a.png" / "c.png")]) == 1
         said = capsys.readouterr()
         assert said.err == "".join(f"unmask: {tmp_path}/{name}: no such file\n" for name in ("b.png", "a.png/c.png"))
-        assert f"{files} files judged now, 1 in" in said.out
+        assert f"{now} judged now, 1 in" in said.out
     assert main(command) == 0
 
 
@@ -274,7 +276,7 @@ def test_progress_where_there_is_no_terminal(
     image = write_image(tmp_path / "a.png", portrait(160))
     arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(untrained), "--workers", "1"]
     assert main(arguments) == 0
-    assert capsys.readouterr().err == "looked at 1 files\n"
+    assert capsys.readouterr().err == "looked at 1 file\n"
 
 
 def test_what_a_retry_repaired_has_not_failed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

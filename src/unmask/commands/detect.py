@@ -13,7 +13,7 @@ from unmask.commands import detect_archive
 from unmask.commands.inputs import inputs
 from unmask.commands.terminal import FAILED, INTERRUPTED, complain, positive, refuse
 from unmask.errors import UnmaskError
-from unmask.printing import printable
+from unmask.printing import counted, printable
 
 if TYPE_CHECKING:
     from unmask.detection import Detection
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
             _print(detection)
         code = FAILED if any(detection.error is not None for detection in done) else 0
     except KeyboardInterrupt:
-        complain(f"interrupted: {len(done)} input{'' if len(done) == 1 else 's'} done")
+        complain(f"interrupted: {counted(len(done), 'input')} done")
         code = INTERRUPTED
     finally:
         # Also when interrupted, or when nobody reads the printed lines any more: what is done is written.

@@ -14,7 +14,7 @@ from unmask.commands.inputs import inputs
 from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, progress
 from unmask.cores import cores
 from unmask.errors import UnmaskError
-from unmask.printing import printable
+from unmask.printing import counted, printable
 
 #: Where nobody is looking now but somebody may read it later, a line every so often.
 LOG_SECONDS = 60.0
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
                 show(options.out, looked_at, total)
             elif time.monotonic() - said > LOG_SECONDS:
                 said = time.monotonic()
-                print(f"looked at {looked_at:,} files", file=sys.stderr, flush=True)
+                print(f"looked at {counted(looked_at, 'file')}", file=sys.stderr, flush=True)
 
         judged = detect_archive(
             paths(),
@@ -92,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
     write_text(out / "_summary.html", render_summary(summary, printable(options.out)))
     tally = ", ".join(f"{count:,} {verdict}" for verdict, count in summary["verdicts"].items())
     if judged.failed_before:
-        complain(f"{judged.failed_before:,} files could not be judged earlier: see _summary.html, or add --retry")
-    print(f"{judged.files:,} files judged now, {summary['files']:,} in {printable(options.out)}: {tally or 'none'}")
+        before = counted(judged.failed_before, "file")
+        complain(f"{before} could not be judged earlier: see _summary.html, or add --retry")
+    now = counted(judged.files, "file")
+    print(f"{now} judged now, {summary['files']:,} in {printable(options.out)}: {tally or 'none'}")
     return FAILED if failed or judged.failed or judged.failed_before else 0

@@ -45,7 +45,7 @@ def inputs(paths: Iterable[str], quiet: bool = False) -> Iterator[tuple[str, str
         yield from problems
         if others and not empty and not quiet:
             kinds = ", ".join(suffix or "none" for suffix, _ in others.most_common(3))
-            complain(f"{path}: left out, for want of an image's or video's suffix: {others.total()} ({kinds})")
+            complain(f"{path}: left out, for want of an image's or video's suffix: {others.total():,} ({kinds})")
 
 
 def _is_new(path: str, seen: set[str]) -> bool:

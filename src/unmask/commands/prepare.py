@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.commands.prepare_check import SHOWN, check, list_layouts
 from unmask.commands.terminal import FAILED, add_executor, complain, count, executor, positive, print_table, progress
 from unmask.errors import UnmaskError
-from unmask.printing import cell, printable
+from unmask.printing import cell, counted, printable
 
 if TYPE_CHECKING:
     from unmask.data.prepare import PrepareRecipe, Report
@@ -179,7 +179,7 @@ class _Log:
             return
         self._said = now
         left = (now - self._started) / done * (todo - done) / 60
-        print(f"{done:,} of {_count(todo, 'clip')}, about {left:,.0f} minutes left", file=sys.stderr, flush=True)
+        print(f"{done:,} of {counted(todo, 'clip')}, about {left:,.0f} minutes left", file=sys.stderr, flush=True)
 
 
 def _recipe(options: argparse.Namespace) -> PrepareRecipe:
@@ -223,13 +223,9 @@ def _print(report: Report, out: str) -> None:
     if len(report.remarks) > SHOWN:
         print(f"remarks: {len(report.remarks) - SHOWN:,} more")
     for reason, faces in report.left_out.items():
-        print(f"left out: {_count(faces, 'face')}: {printable(reason)}")
+        print(f"left out: {counted(faces, 'face')}: {printable(reason)}")
     states = f"{report.done:,} done, {report.without_face:,} without a face, {report.broken:,} broken"
     left = f", {report.to_do:,} not yet" if report.to_do else ""
-    print(f"{_count(report.clips, 'clip')}: {states}{left}; {_count(report.rows, 'face')} in {printable(out)}")
-    now = f"{_count(report.clips_now, 'clip')}, {_count(report.rows_now, 'face')}, {report.minutes:.1f} minutes"
+    print(f"{counted(report.clips, 'clip')}: {states}{left}; {counted(report.rows, 'face')} in {printable(out)}")
+    now = f"{counted(report.clips_now, 'clip')}, {counted(report.rows_now, 'face')}, {report.minutes:.1f} minutes"
     print(f"this run: {now}", flush=True)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

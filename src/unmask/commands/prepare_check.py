@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 from unmask.commands.terminal import FAILED, complain, print_table
-from unmask.printing import cell, printable
+from unmask.printing import cell, counted, printable
 
 #: So many lines of a kind are printed; all of them are in the JSON.
 SHOWN = 10
@@ -42,9 +42,7 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
     print_table(table)
     for note in found.notes:
         print(f"note: {printable(note)}")
-    print(
-        f"{found.clips:,} clips, {len(found.problems):,} problem{'' if len(found.problems) == 1 else 's'}", flush=True
-    )
+    print(f"{counted(found.clips, 'clip')}, {counted(len(found.problems), 'problem')}", flush=True)
     for reason, group in groupby(sorted(found.problems, key=lambda each: each.reason), key=lambda each: each.reason):
         problems = list(group)
         for problem in problems[:SHOWN]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unmask.parts import find_parts, read_tables
+from unmask.parts import find_parts, read_recipe, read_tables
+from unmask.printing import counted
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
@@ -27,7 +28,7 @@ tr { border-bottom: 1px solid #8884 } td.n, th.n { text-align: right; white-spac
 
 
 def summarise_archive(folder: str | Path, top: int = 50) -> dict[str, Any]:
-    """Counts by verdict, a histogram of the scores, the ``top`` highest-scoring files, and errors by reason.
+    """Who judged, counts by verdict, a histogram of the scores, the ``top`` highest-scoring files, errors by reason.
 
     Of a file that was judged more than once the latest row counts.
     """
@@ -50,6 +51,7 @@ def summarise_archive(folder: str | Path, top: int = 50) -> dict[str, Any]:
                 highest.append((score, path))
         highest = heapq.nsmallest(top, highest, key=lambda each: (-each[0], each[1]))
     return {
+        "made_with": read_recipe(Path(folder)),
         "files": sum(verdicts.values()),
         "verdicts": dict(sorted(verdicts.items())),
         "histogram": histogram,
@@ -79,6 +81,8 @@ def render_summary(summary: Mapping[str, Any], name: str) -> str:
         f'<i style="height:{100 * count / most:.1f}%" title="from {low / 20:.2f} on: {count} files"></i>'
         for low, count in enumerate(summary["histogram"])
     )
+    made = summary["made_with"]
+    who = f", judged by {made['detector']}, {made['frames']} frames of a video." if made else "."
     parts = [
         _table("Verdicts", ("verdict", "files"), summary["verdicts"].items()),
         f'<h2>Scores</h2><div class="bars" role="img" aria-label="Histogram of the scores">{bars}</div>'
@@ -89,8 +93,8 @@ def render_summary(summary: Mapping[str, Any], name: str) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>unmask: {escape(name)}</title><style>{_STYLE}</style>"
-        f"<h1>{summary['files']:,} files checked for forged faces</h1><p>{escape(name)}. A score is the detector's own"
-        " estimate of how likely a face is forged: a reason to look closer, not a proof.</p>"
+        f"<h1>{counted(summary['files'], 'file')} checked for forged faces</h1><p>{escape(name + who)} A score is the"
+        " detector's own estimate of how likely a face is forged: a reason to look closer, not a proof.</p>"
         + "".join(parts)
         + "</html>\n"
     )

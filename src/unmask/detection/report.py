@@ -16,6 +16,7 @@ import unmask
 from unmask.detection.figures import badge, picture, scale_bar, still_with_boxes, timeline
 from unmask.detection.report_card import about_detector, definitions, text
 from unmask.detection.result import Detection, Evidence, ScoredTrack
+from unmask.printing import counted
 from unmask.writing import write_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def render_report(detections: Sequence[Detection], card: Card) -> str:
     tally = ", ".join(
         f"{counts[word]} {word}" for word in ("fake", "uncertain", "real", "no face", "not analysed") if counts[word]
     )
-    number = f"{len(detections)} file{'' if len(detections) == 1 else 's'}"
+    number = counted(len(detections), "file")
     template = Template((files("unmask.detection") / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
         title=f"unmask report, {number}",
