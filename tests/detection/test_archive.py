@@ -155,12 +155,13 @@ def test_a_million_files_done_are_eight_bytes_each(tmp_path: Path) -> None:
         for number, key in enumerate(keys):
             parts.add(key, [], number % 2)
     done = _Done(tmp_path, retry=False)
-    assert done._keys.nbytes == 8 * len(keys)
+    assert done._judged.nbytes + done._failed.nbytes == 8 * len(keys)
     assert all(key in done for key in keys[:100])
     assert "0123456789abcdef" not in done
     failed = _Done(tmp_path, retry=True)
     assert keys[0] in failed
     assert keys[1] not in failed
+    assert [done.failed(key) for key in keys[:3]] == [False, True, False]
 
 
 def test_a_file_that_ends_its_process_costs_itself(archive: Path, tmp_path: Path) -> None:

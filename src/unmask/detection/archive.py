@@ -167,26 +167,28 @@ class _Done:
     """The keys that need no more work: sorted numbers of eight bytes, for there may be many millions."""
 
     def __init__(self, folder: Path, retry: bool) -> None:
-        parts: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
-        self._failed: set[int] = set()
+        parts = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]  # judged; could not be
         for _, notes in iterate_notes(folder):
-            parts.append(np.array([int(key, 16) for key, note in notes.items() if not note], np.uint64))
-            self._failed.update(int(key, 16) for key, note in notes.items() if note)
-        good = np.unique(np.concatenate(parts))
-        if retry:
-            self._failed.clear()
-        failed = np.array(sorted(self._failed), np.uint64)
-        self._failed -= set(np.intersect1d(failed, good).tolist())  # judged by a later run
-        self._keys = np.union1d(good, failed)
+            for has_failed, found in enumerate(parts):
+                keys = (int(key, 16) for key, note in notes.items() if bool(note) == has_failed)
+                found.append(np.fromiter(keys, np.uint64))
+        self._judged, failed = map(np.concatenate, parts)
+        self._judged.sort()
+        # Some of them a later run has judged.
+        self._failed = np.setdiff1d(failed[:0] if retry else failed, self._judged)
 
     def failed(self, key: str) -> bool:
         """Whether it was not judged for an error."""
-        return int(key, 16) in self._failed
+        return _holds(self._failed, key)
 
     def __contains__(self, key: str) -> bool:
-        number = np.uint64(int(key, 16))
-        place = int(np.searchsorted(self._keys, number))
-        return place < len(self._keys) and bool(self._keys[place] == number)
+        return _holds(self._judged, key) or self.failed(key)
+
+
+def _holds(keys: npt.NDArray[np.uint64], key: str) -> bool:
+    number = np.uint64(int(key, 16))
+    place = int(np.searchsorted(keys, number))
+    return place < len(keys) and bool(keys[place] == number)
 
 
 def judge_worker(detector: str, frames: int, runtime: Runtime) -> Callable[[str], dict[str, Any]]:
