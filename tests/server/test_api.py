@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -146,8 +147,27 @@ def test_the_description_tells_the_truth(server: Serving, photo: Path) -> None:
         models.Job.model_validate(detect["responses"][code]["content"]["application/json"]["example"])
     models.ProblemBody.model_validate(detect["responses"]["413"]["content"]["application/problem+json"]["example"])
     assert "HTTPValidationError" not in json.dumps(described["paths"])
+    schemas = described["components"]["schemas"]
+    job = server.send(photo).json()
+    _all_described(job, schemas["Job"], schemas)
+    _all_described(server.client.get("/about").json(), schemas["About"], schemas)
     for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described)):
         assert reference in described["components"]["schemas"]
+
+
+def _all_described(value: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """No field that the description does not have, however deep."""
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        _all_described(value, next(each for each in schema["anyOf"] if each.get("type") != "null"), schemas)
+    elif isinstance(value, list) and "items" in schema:
+        for each in value:
+            _all_described(each, schema["items"], schemas)
+    elif isinstance(value, dict) and "properties" in schema:
+        assert set(value) <= set(schema["properties"]), schema["title"]
+        for name, each in value.items():
+            _all_described(each, schema["properties"][name], schemas)
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/about", "/page/page.js", "/nothing", "/jobs/none"])

@@ -28,9 +28,12 @@ _RESULT: dict[str, Any] = {
     "frames_with_face": 32,
     "tracks": [
         {
+            "verdict": "fake",
             "score": 0.934112,
             "counted": True,
             "reason": None,
+            "quality": {"side": 244.0, "sharpness": 0.0312, "blockiness": 1.04},
+            "warnings": [],
             "faces": [{"frame": 4, "time": 0.16, "box": [512.0, 130.5, 201.0, 244.0], "found": 0.9991, "score": 0.951}],
         }
     ],
@@ -74,12 +77,23 @@ class Face(Open):
     score: Score
 
 
+class Quality(Open):
+    """Of the pictures of a person's face: medians."""
+
+    side: float = Field(description="Longer side of the face, pixels")
+    sharpness: float = Field(description="Fine detail as a share of all contrast")
+    blockiness: float | None = Field(None, description="How far the grid of a codec stands out, about 1 without one")
+
+
 class Track(Open):
     """One person followed over a video, or one face of an image."""
 
+    verdict: Literal["real", "fake", "uncertain"] | None = Field(None, description="Null if not counted")
     score: Score
     counted: bool = Field(description="False if it is too small or too short to decide anything")
     reason: str | None = Field(None, description="Why it was not counted")
+    quality: Quality | None = None
+    warnings: list[str] = Field([], description="What to keep in mind about this person's score")
     faces: list[Face]
 
 
@@ -111,6 +125,7 @@ class Result(Open):
     detector: Detector
     warnings: list[str] = Field([], description="What to keep in mind about the verdict, in plain words")
     provenance: dict[str, Any] | None = Field(None, description="Content credentials of the file")
+    error: None = Field(None, description="A job that failed has its own")
 
 
 class Picture(Open):
@@ -123,6 +138,10 @@ class Picture(Open):
     )
     frame: int | None = Field(None, description="Index in the stream")
     time: float = Field(description="Seconds from the start")
+    width: int | None = Field(None, description="Of the frame itself, pixels; the picture is scaled down")
+    height: int | None = None
+    track: int | None = Field(None, description="Of a face: its place in `tracks`")
+    score: Score | None = Field(None, description="Of a face")
 
 
 class Job(BaseModel):
