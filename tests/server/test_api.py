@@ -134,6 +134,15 @@ def test_about_and_health(server: Serving) -> None:
     assert (about["detector"]["name"], about["detector"]["version"]) == ("untrained", "7")
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/jobs/AAAAAAAAAAAAAAAAAAAAAA", "DELETE, GET"), ("/detect", "POST"), ("/session", "DELETE, POST")],
+)
+def test_a_refused_method_names_those_there_are(server: Serving, path: str, methods: str) -> None:
+    answer = server.client.put(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
 def test_the_description_tells_the_truth(server: Serving, photo: Path) -> None:
     described = server.client.get("/openapi.json").json()
     assert set(described["paths"]) == {

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,7 +50,15 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), error.headers).response()
+        headers = error.headers
+        if error.status_code == 405:  # the framework names the methods of one route, and a path may have several
+
+            def allows(method: str) -> bool:
+                scope = {**request.scope, "method": method}
+                return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+            headers = {"Allow": ", ".join(filter(allows, ("DELETE", "GET", "HEAD", "POST")))}
+        return Problem(error.status_code, str(error.detail), headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> JSONResponse:
