@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from unmask.server import Settings, guard
-from unmask.server.guard import COOKIE, Guard, answers_to, is_token, new_session
+from unmask.server.guard import Guard, answers_to, cookie_name, is_token, new_session
 from unmask.server.metrics import Metrics
 
 TOKENS = ("first-token-of-two", "sécond-token-of-two")
@@ -72,5 +72,19 @@ def test_cookies_of_others_do_not_hide_the_session(others: str) -> None:
 
     door = Guard(nothing, Settings(tokens=TOKENS), Metrics())
     for session, known in ((new_session(TOKENS[0]), True), ("1.2", False)):
-        cookie = f"{others}{COOKIE}={session}; last=1"
+        cookie = f"{others}unmask_session={session}; last=1"
         assert door._knows(Request({"type": "http", "headers": [(b"cookie", cookie.encode("latin-1"))]})) is known
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost:8001", "unmask_session_8001"),
+        ("[::1]:8002", "unmask_session_8002"),
+        ("[::1]", "unmask_session"),
+        ("unmask.example", "unmask_session"),
+        ("localhost:8;9", "unmask_session"),
+    ],
+)
+def test_two_servers_of_a_host_have_two_sessions(host: str, name: str) -> None:
+    assert cookie_name(Request({"type": "http", "headers": [(b"host", host.encode())]})) == name

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 import unmask
 from unmask.server import models, uploads
-from unmask.server.guard import COOKIE, REPORT, Guard, is_token, new_session
+from unmask.server.guard import REPORT, Guard, cookie_name, is_token, new_session
 from unmask.server.jobs import Jobs
 from unmask.server.metrics import Metrics
 from unmask.server.problems import MEDIA_TYPE, Problem, answer_with_problems
@@ -163,16 +163,15 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
                 response = Response(status_code=204)
                 secure = request.url.scheme == "https"
                 # Without a path it counts where the page is, behind a prefix as well, and not for all of the host.
-                response.set_cookie(
-                    COOKIE, new_session(token), path=None, httponly=True, samesite="strict", secure=secure
-                )
+                session = cookie_name(request), new_session(token)
+                response.set_cookie(*session, path=None, httponly=True, samesite="strict", secure=secure)
                 return response
         raise Problem(401, "this token is not known")
 
     @router.delete("/session", include_in_schema=False)
-    async def sign_out() -> Response:
+    async def sign_out(request: Request) -> Response:
         response = Response(status_code=204)
-        response.set_cookie(COOKIE, "", max_age=0, path=None, httponly=True, samesite="strict")
+        response.set_cookie(cookie_name(request), "", max_age=0, path=None, httponly=True, samesite="strict")
         return response
 
     return router

@@ -19,7 +19,6 @@ from unmask.server.problems import Problem
 from unmask.server.settings import Settings
 from unmask.server.uploads import linger
 
-COOKIE = "unmask_session"
 SESSION = 12 * 3600
 #: What needs no token: the page itself, which shows nothing without one, and whether the server is well.
 _OPEN = ("/", "/healthz", "/session", "/openapi.json")
@@ -116,7 +115,13 @@ class Guard:
         if scheme.lower() == "bearer" and is_token(token.strip(), tokens):
             return True
         # Not SimpleCookie: it stops at the first cookie it cannot read, and other programs on this host set some too.
-        return _is_session(request.cookies.get(COOKIE, ""), tokens)
+        return _is_session(request.cookies.get(cookie_name(request), ""), tokens)
+
+
+def cookie_name(request: Request) -> str:
+    """Of the session, another for each port: to a browser, the cookies of a host are those of all its ports."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"unmask_session_{port}" if port.isascii() and port.isdecimal() else "unmask_session"
 
 
 def is_token(text: str, tokens: tuple[str, ...]) -> bool:
