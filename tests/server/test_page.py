@@ -227,5 +227,9 @@ def test_a_token_is_asked_for(page: playwright.Page, locked: Serving, photo: Pat
     field.fill(TOKENS[0])
     page.get_by_role("button", name="Enter").click()
     playwright.expect(page.locator("article .verdict")).to_have_count(2, timeout=60_000)
+    page.route("**/session", lambda route: route.abort())  # as when the server is away
+    page.get_by_role("button", name="Forget the token").click()
+    playwright.expect(page.locator("#trouble")).to_contain_text("the token is not forgotten")
+    page.unroute("**/session")
     page.get_by_role("button", name="Forget the token").click()
     playwright.expect(page.get_by_label("Token")).to_be_focused()

@@ -217,7 +217,13 @@ async function enter(event) {
 }
 
 async function leave() {
-  await ask("session", { method: "DELETE" });
+  try {
+    await ask("session", { method: "DELETE" });
+  } catch {
+    get("trouble").textContent = "The server does not answer: the token is not forgotten. Closing the browser forgets it, too.";
+    get("trouble").hidden = false;
+    return;
+  }
   sessionStorage.removeItem(REMEMBERED);
   location.reload();
 }
