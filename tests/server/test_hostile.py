@@ -135,6 +135,22 @@ def test_a_slow_upload_is_given_up(server: Serving) -> None:
     assert server.uploads == []
 
 
+def test_who_has_no_token_does_not_stay_by_sending_slowly(server: Serving) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=0.1) as connection:
+        connection.sendall(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n")
+        for _ in range(300):
+            connection.sendall(b" ")
+            try:
+                answer = connection.recv(10_000)
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("it may go on for ever")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
 def test_who_connects_and_is_silent_is_shown_out(server: Serving) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
