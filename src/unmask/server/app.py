@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -17,10 +17,11 @@ from starlette.requests import ClientDisconnect
 
 import unmask
 from unmask.server import models, uploads
+from unmask.server.description import FORM, refusals
 from unmask.server.guard import REPORT, Guard, cookie_name, is_token, new_session
 from unmask.server.jobs import Jobs
 from unmask.server.metrics import Metrics
-from unmask.server.problems import MEDIA_TYPE, Problem, answer_with_problems
+from unmask.server.problems import Problem, answer_with_problems
 from unmask.server.settings import Settings
 from unmask.server.store import Job
 
@@ -32,45 +33,6 @@ _FILES = {
     "drawing.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-_FORM = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary", "description": "image or video"}},
-            }
-        }
-    },
-}
-_TOLD = {
-    400: "The form is damaged or holds no file",
-    401: "A token is needed",
-    404: "There is no such job; its result may have been deleted",
-    408: "The upload paused for too long",
-    413: "The file is too large",
-    415: "Not sent as a form",
-    422: "The file cannot be judged, or a parameter is out of bounds",
-    503: "The queue is full, or the server stops; see `Retry-After`",
-    507: "No space for the upload",
-}
-
-
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema = models.ProblemBody.model_json_schema()
-    return {
-        status: {
-            "description": _TOLD[status],
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": schema,
-                    "example": {"title": _TOLD[status], "status": status, "detail": "one line for people"},
-                }
-            },
-        }
-        for status in sorted({401, 422, *statuses})
-    }
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -143,7 +105,7 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @router.get("/about", tags=["service"], responses=_refusals())
+    @router.get("/about", tags=["service"], responses=refusals())
     async def about() -> models.About:
         """The detector that judges here, and the limits."""
         limits = models.Limits.model_validate(settings, from_attributes=True)
@@ -193,7 +155,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
 
     @router.post(
         "/detect",
-        openapi_extra={"requestBody": _FORM},
+        openapi_extra={"requestBody": FORM},
         responses={
             200: {"description": "The verdict", "content": {"application/json": {"example": models.EXAMPLE_DONE}}},
             202: {
@@ -202,7 +164,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
                 "headers": {"Location": {"schema": {"type": "string"}}},
                 "content": {"application/json": {"example": models.EXAMPLE_QUEUED}},
             },
-            **_refusals(400, 408, 413, 415, 422, 503, 507),
+            **refusals(400, 408, 413, 415, 422, 503, 507),
         },
     )
     async def detect(
@@ -239,12 +201,12 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         response.status_code = 200 if job.state == "done" else 202
         return models.describe(jobs, job)
 
-    @router.get("/jobs/{id}", responses=_refusals(404))
+    @router.get("/jobs/{id}", responses=refusals(404))
     async def job(id: _Id) -> models.Job:
         """How far a job is, and its verdict once it is done."""
         return models.describe(jobs, find(id))
 
-    @router.delete("/jobs/{id}", status_code=204, responses=_refusals(404))
+    @router.delete("/jobs/{id}", status_code=204, responses=refusals(404))
     async def delete(id: _Id) -> None:
         """Stop a job if it is under way, and forget its upload, its result and that it ever was."""
         find(id)
@@ -253,7 +215,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
     @router.get(
         "/jobs/{id}/report",
         response_class=HTMLResponse,
-        responses={200: {"content": {"text/html": {}}}, **_refusals(404)},
+        responses={200: {"content": {"text/html": {}}}, **refusals(404)},
     )
     async def report(id: _Id) -> Response:
         """The verdict as one self-contained page."""
@@ -265,7 +227,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
     @router.get(
         "/jobs/{id}/pictures/{number}",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": {}}}, **_refusals(404)},
+        responses={200: {"content": {"image/jpeg": {}}}, **refusals(404)},
     )
     async def picture(id: _Id, number: Annotated[int, Path(ge=0, le=1000)]) -> Response:
         """One of the pictures that the job lists."""
