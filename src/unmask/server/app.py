@@ -33,6 +33,8 @@ _FILES = {
     "drawing.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+#: The guard asks for the token; this only tells the description that it does.
+_TOKEN = Depends(HTTPBearer(auto_error=False))
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -100,12 +102,18 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
         response.status_code = 503
         return models.Health(status="stopping")
 
-    @router.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @router.get(
+        "/metrics",
+        tags=["service"],
+        dependencies=[_TOKEN],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **refusals()},
+    )
     async def figures() -> Response:
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @router.get("/about", tags=["service"], responses=refusals())
+    @router.get("/about", tags=["service"], dependencies=[_TOKEN], responses=refusals())
     async def about() -> models.About:
         """The detector that judges here, and the limits."""
         limits = models.Limits.model_validate(settings, from_attributes=True)
@@ -144,8 +152,7 @@ def _service(settings: Settings, jobs: Jobs, metrics: Metrics) -> APIRouter:
 
 
 def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
-    # The guard asks for the token; this only tells the description that it does.
-    router = APIRouter(tags=["detection"], dependencies=[Depends(HTTPBearer(auto_error=False))])
+    router = APIRouter(tags=["detection"], dependencies=[_TOKEN])
 
     def find(id: str) -> Job:
         job = jobs.get(id)
