@@ -100,8 +100,9 @@ class _Command(argparse.ArgumentParser):
         finally:
             self._intermixed = False
         for action in self._actions:
-            if getattr(found[0], action.dest, None) == "" != action.const:
-                # As a folder it would be the current one: in a script, of a variable that is not set.
+            # As a folder it would be the current one: in a script, of a variable that is not set. (An option that may
+            # stand alone, as --ray, is empty then.)
+            if getattr(found[0], action.dest, None) == "" and action.const != "":
                 self.error(str(argparse.ArgumentError(action, "is empty")))
         return found
 
