@@ -74,9 +74,11 @@ class Serving:
             time.sleep(0.03)
         raise AssertionError(f"still {found['state']}: {self.log}")
 
-    def end(self, how: int = signal.SIGTERM) -> int:
+    def end(self, how: int | None = signal.SIGTERM) -> int:
+        """Send the signal, or none where one was sent before, and wait for the end: its exit code."""
         self.client.close()
-        self.process.send_signal(how)
+        if how is not None:
+            self.process.send_signal(how)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return self.process.wait(60)
