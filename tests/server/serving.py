@@ -24,7 +24,8 @@ class Serving:
 
     def start(self) -> None:
         self.log_file = self.folder.with_suffix(".log")
-        settings = json.dumps({"folder": str(self.folder), **self._settings})
+        # A busy machine takes its time: to load a detector alone it may need half a minute.
+        settings = json.dumps({"folder": str(self.folder), "patience": 50, **self._settings})
         root = Path(__file__).parents[2]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
