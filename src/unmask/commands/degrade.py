@@ -25,9 +25,7 @@ def add(commands: Any) -> None:
         "--quality", action="extend", nargs="+", default=[], metavar="Q", help="qualities to make (needed), see --list"
     )
     degrade.add_argument("--split", metavar="S", help="only rows of this split")
-    degrade.add_argument(
-        "--workers", type=positive, default=cores(), metavar="N", help="worker processes (default: one per core)"
-    )
+    degrade.add_argument("--workers", type=positive, metavar="N", help="worker processes (default: one per core)")
     degrade.add_argument("--force", action="store_true", help="make files again that are there already")
     degrade.add_argument("--list", action="store_true", help="describe the qualities, do nothing else")
     degrade.set_defaults(run=run)
@@ -58,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{path}: there already")
             continue
         with progress() as show:
-            done = degrade_table(table, path, quality.name, workers=options.workers, progress=show)
+            done = degrade_table(table, path, quality.name, workers=options.workers or cores(), progress=show)
         print(f"{path}: {done.rows} rows, PSNR {done.psnr:.1f} dB, SSIM {done.ssim:.3f}", flush=True)
         code |= failures(done.left_out)
     return code

@@ -25,9 +25,7 @@ def add(commands: Any) -> None:
     table.add_argument(
         "--show", type=count, default=3, metavar="N", help="print at most N findings of each kind (default: 3)"
     )
-    table.add_argument(
-        "--threads", type=positive, default=cores(), metavar="N", help="threads that decode (default: one per core)"
-    )
+    table.add_argument("--threads", type=positive, metavar="N", help="threads that decode (default: one per core)")
     table.set_defaults(run=run)
 
 
@@ -42,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from unmask.data.inspect import inspect_tables
 
     with progress() as show:
-        found = inspect_tables(options.tables, threads=options.threads, progress=show)
+        found = inspect_tables(options.tables, threads=options.threads or cores(), progress=show)
     if options.json is not None:
         write_text(options.json, json.dumps(found.to_json(), indent=1) + "\n")
     grid = Table("data set", "split", "manipulation", "quality", "label")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from unmask.data.table_files import parquet_files
+from unmask.errors import UnmaskError
 from unmask.faces.crop import CropRecipe
-from unmask.parts import RECIPE_FILE
+from unmask.parts import read_recipe
 
 
 def other_cuts(paths: str | Path | Sequence[str | Path], crop: CropRecipe) -> list[str]:
@@ -24,8 +24,8 @@ def other_cuts(paths: str | Path | Sequence[str | Path], crop: CropRecipe) -> li
     found = []
     for folder in sorted({file.parent for file in parquet_files(paths)}):
         try:
-            there = CropRecipe(**json.loads((folder / RECIPE_FILE).read_text("utf-8"))["crop"])
-        except (OSError, ValueError, TypeError, KeyError):
+            there = CropRecipe.from_dict((read_recipe(folder) or {})["crop"])
+        except (UnmaskError, ValueError, TypeError, KeyError):
             continue
         if (there.margin, there.shift_y) != (crop.margin, crop.shift_y):
             found.append(f"{folder}: its faces were cut with {_words(there)}, not with {_words(crop)}")

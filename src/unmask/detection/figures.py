@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 from unmask.detection.result import Detection, FaceScore, Still
+from unmask.printing import counted
 
 _SHAPES = {
     "fake": '<path d="M5 0 10 9H0z"/>',
@@ -126,7 +127,7 @@ def _summary(detection: Detection, faces: Sequence[FaceScore], others: int) -> s
     """The drawing in words."""
     fake = sum(face.score >= detection.threshold for face in faces)
     highest = max(faces, key=lambda face: face.score)
-    more = f" {others} other face{'' if others == 1 else 's'} drawn thinly." if others else ""
+    more = f" {counted(others, 'other face')} drawn thinly." if others else ""
     return (
         f"Scores of the deciding face from {detection.times[0]:.1f} to {detection.times[-1]:.1f} seconds:"
         f" {fake} of {len(faces)} frames at or above the threshold, the highest {highest.score:.3f}"
