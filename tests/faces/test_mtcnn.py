@@ -114,6 +114,16 @@ def test_a_small_face_in_a_panorama_or_a_long_screenshot(
     assert face.box.iou(Box(x + HOPPER.x / 2, y + HOPPER.y / 2, HOPPER.width / 2, HOPPER.height / 2)) > 0.75
 
 
+def test_a_panorama_in_which_a_face_is_hardly_large_enough_is_looked_at_again(
+    detector: MTCNN, astronaut: np.ndarray, hopper: np.ndarray
+) -> None:
+    # Its shorter side is scaled to 138 pixels, where one of 20 was 58: one face is a little smaller, the other by far.
+    scene = np.zeros((400, 17_000, 3), np.uint8)
+    scene[100:340, 3000:3240] = cv2.resize(astronaut, (240, 240), interpolation=cv2.INTER_AREA)
+    scene[150:222, 12_000:12_060] = cv2.resize(hopper, (60, 72), interpolation=cv2.INTER_AREA)
+    assert [round(face.box.x, -3) for face in detector([scene])[0]] == [3000, 12_000]
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (64, 64), (300, 400)])
 def test_no_face_is_an_answer(detector: MTCNN, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)

@@ -147,8 +147,8 @@ class MTCNN:
         faces = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
         strict = (*self.thresholds[:2], self.retry_threshold)
         smallest = min((max(face.box.width, face.box.height) for face in faces), default=0.0)
-        part = max(self.min_face, _SMALLEST / self.longer_side / max(0.25, min(height, width) / max(height, width)))
-        if smallest < part * min(height, width) and max(height, width) >= 1.5 * self.longer_side:
+        searched = _smallest((height, width), _scale((height, width), self.longer_side), self.min_face)
+        if smallest < searched and max(height, width) >= 1.5 * self.longer_side:
             finer = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
             faces += [face for face in finer if not any(face.box.iou(other.box) > 0.2 for other in faces)]
         if not faces:
@@ -169,8 +169,7 @@ class MTCNN:
     ) -> list[Face]:
         """Faces of one frame, searched at one resolution."""
         search = _shrink(frame, longer_side)
-        smallest = max(_SMALLEST, min_face * min(search.shape[:2]))
-        squares = self._propose(search, smallest, thresholds[0])
+        squares = self._propose(search, _smallest(search.shape[:2], 1, min_face), thresholds[0])
         if not len(squares):
             return []
         pixels = windows(search, squares, _RNET_WINDOW)
@@ -254,18 +253,29 @@ def _load_networks() -> tuple[Any, Any, Any]:
     return first, second, third
 
 
-def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
-    """The image (H, W, 3) with its longer side at most as given, in pixels; never enlarged.
+def _smallest(size: tuple[int, ...], scale: float, min_face: float) -> float:
+    """Side of the smallest face that is looked for in a frame (H, W) scaled by so much, in pixels of the frame."""
+    return max(_SMALLEST / scale, min_face * min(size))
+
+
+def _scale(size: tuple[int, ...], longer_side: int) -> float:
+    """What an image (H, W) is scaled by, at most 1: its longer side gets at most as given, in pixels.
 
     Beyond 4:1 its shorter side keeps a quarter of that, as long as that makes no more than twice its square of pixels.
     """
-    height, width = image.shape[:2]
-    shorter, longer = sorted((height, width))
+    shorter, longer = sorted(size)
     ratio = longer_side / longer
     if longer > 4 * shorter:
         # Whole pixels: the scales of two sizes are told by their widths.
         ratio = max(ratio, int(longer_side * min(0.25, (2 * shorter / longer) ** 0.5)) / shorter)
-    if ratio >= 1:
+    return min(1.0, ratio)
+
+
+def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
+    """The image (H, W, 3) scaled as :func:`_scale` says."""
+    height, width = image.shape[:2]
+    ratio = _scale((height, width), longer_side)
+    if ratio == 1:
         return image
     import cv2
 
