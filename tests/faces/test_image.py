@@ -115,9 +115,9 @@ def test_the_first_page_of_several(tmp_path: Path) -> None:
     first, second = Image.fromarray(painted(0)), Image.new("RGB", (64, 48), "lime")
     first.save(path, save_all=True, append_images=[second])
     np.testing.assert_allclose(_red(path), (255, 0, 0), atol=3)
-    assert read_media(path).several
+    assert read_media(path).noticed.several
     first.save(path)
-    assert not read_media(path).several
+    assert not read_media(path).noticed.several
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png", "gif"])

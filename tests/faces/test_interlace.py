@@ -42,7 +42,7 @@ def _write(path: Path, frames: list[np.ndarray], interlaced: bool) -> Path:
 def test_of_two_moments_one_is_taken(tmp_path: Path, flagged: bool) -> None:
     frames = [_woven(_moment(20 + 12 * i), _moment(26 + 12 * i)) for i in range(6)]
     media = read_media(_write(tmp_path / "clip.mp4", frames, flagged))
-    assert media.combed == 6
+    assert media.noticed.combed == 6
     for i, frame in enumerate(media.frames):
         assert frame.image.shape == (HEIGHT, WIDTH, 3)
         left, right = 20 + 12 * i, 100 + 12 * i
@@ -55,6 +55,6 @@ def test_of_two_moments_one_is_taken(tmp_path: Path, flagged: bool) -> None:
 @pytest.mark.parametrize("flagged", [True, False])
 def test_what_stands_still_keeps_all_its_lines(tmp_path: Path, flagged: bool) -> None:
     media = read_media(_write(tmp_path / "clip.mp4", [_moment(20 + 12 * i) for i in range(6)], flagged))
-    assert media.combed == 0
+    assert media.noticed.combed == 0
     for i, frame in enumerate(media.frames):
         assert np.abs(frame.image.astype(int) - _moment(20 + 12 * i)).mean() < 3

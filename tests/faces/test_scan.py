@@ -32,11 +32,11 @@ def test_a_video_says_how_much_of_it_is_missing(
     make_video: MakeVideo, name: str, codec: str, options: dict[str, str]
 ) -> None:
     path = make_video(name, codec=codec, container_options=options, options={"g": "1"})
-    assert read_media(path, frames=6).loss is None
+    assert read_media(path, frames=6).noticed.loss is None
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     media = read_media(path, frames=6)
-    assert media.loss is not None
-    read, promised = media.loss
+    assert media.noticed.loss is not None
+    read, promised = media.noticed.loss
     assert read < 0.9 * promised <= 0.9 * 1.69
     assert media.duration == pytest.approx(read, abs=0.25)
 
@@ -47,7 +47,7 @@ def test_frames_that_do_not_decode_are_missing_as_well(make_video: MakeVideo) ->
     middle = (data.index(b"mdat") + len(data)) // 2
     data[middle:] = bytes(len(data) - middle)  # a download that was never finished
     path.write_bytes(data)
-    loss = read_media(path, frames=10).loss
+    loss = read_media(path, frames=10).noticed.loss
     assert loss is not None
     assert 0.5 < loss[0] < 1.6
     assert loss[1] == pytest.approx(2)
@@ -96,7 +96,7 @@ def test_a_whole_video_is_not_called_damaged(make_video: MakeVideo, tmp_path: Pa
         *(_edited(make_video(f"edited-{start}.mp4"), 500, start) for start in (0, 0.3, 1)),
         *(_with_sound(make_video("mute.mp4"), tmp_path / f"sound.{suffix}", 4) for suffix in ("mp4", "mkv", "flv")),
     ]
-    assert {path.name: read_media(path, frames=6).loss for path in whole} == {path.name: None for path in whole}
+    assert {path.name: read_media(path, frames=6).noticed.loss for path in whole} == {path.name: None for path in whole}
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.8])

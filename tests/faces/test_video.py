@@ -143,7 +143,7 @@ def test_a_header_that_lies_about_the_duration(make_video: MakeVideo) -> None:
         data[at : at + 4] = struct.pack(">I", 900_000_000)
     path.write_bytes(data)
     media = read_media(path, frames=4)
-    assert (media.duration, media.loss) == (pytest.approx(1.6), None)
+    assert (media.duration, media.noticed.loss) == (pytest.approx(1.6), None)
     assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
 
 

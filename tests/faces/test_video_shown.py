@@ -34,7 +34,7 @@ def test_of_several_videos_the_one_that_players_show(tmp_path: Path, suffix: str
                 file.mux(stream.encode(av.VideoFrame.from_ndarray(painted(index, *size), format="rgb24")))
             file.mux(stream.encode())
     media = read_media(path, frames=4)
-    assert (media.width, media.height, media.several, media.loss) == (64, 48, True, None)
+    assert (media.width, media.height, media.noticed.several, media.noticed.loss) == (64, 48, True, None)
     assert [number_of(frame.image) for frame in media.frames] == [5, 15, 25, 35]
 
 
@@ -63,7 +63,7 @@ def test_time_begins_with_the_sound(tmp_path: Path, suffix: str, sound: bool) ->
 
 
 def test_one_video_is_not_several(make_video: MakeVideo) -> None:
-    assert not read_media(make_video(), frames=1).several
+    assert not read_media(make_video(), frames=1).noticed.several
 
 
 @pytest.mark.parametrize(

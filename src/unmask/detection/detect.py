@@ -243,15 +243,15 @@ def _is_about(error: UnmaskError, media: Source) -> bool:
 
 def _about_the_file(media: Media) -> tuple[str, ...]:
     """What to keep in mind about a verdict whatever the faces are, in plain words."""
-    notes = []
-    if media.loss is not None:
-        read, promised = media.loss
+    notes, noticed = [], media.noticed
+    if noticed.loss is not None:
+        read, promised = noticed.loss
         notes.append(f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read")
-    if media.several:
+    if noticed.several:
         what = "pages: only the first" if media.kind == "image" else "videos: only the one that players show"
         notes.append(f"the file holds several {what} was looked at")
-    if media.combed:
-        of = f"{media.combed} of {len(media.frames)} frames"
+    if noticed.combed:
+        of = f"{noticed.combed} of {len(media.frames)} frames"
         notes.append(f"the video is interlaced: of {of} every second line was looked at, as they show two moments")
     if len({frame.image.shape for frame in media.frames}) > 1:
         notes.append("the size of the picture changes within the video: each box is in pixels of its own frame")

@@ -16,6 +16,7 @@ from unmask.faces.face import Box, Face, FaceDetector
 from unmask.faces.follow import FaceFollower
 from unmask.faces.media import Frame, Media, MediaStream, find_media, is_media, read_media
 from unmask.faces.mtcnn import MTCNN
+from unmask.faces.noticed import Noticed
 from unmask.faces.tracks import Scenes, Track, find_scenes, link_tracks
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Frame",
     "Media",
     "MediaStream",
+    "Noticed",
     "Scenes",
     "Track",
     "align_matrix",

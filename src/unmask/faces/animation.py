@@ -12,6 +12,7 @@ import numpy as np
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice
 from unmask.faces.image import check_size, opened_image, picture_to_rgb, quietly
+from unmask.faces.noticed import Noticed
 from unmask.faces.video import Picture
 
 #: Milliseconds that a picture without a duration is shown, as browsers do.
@@ -36,11 +37,8 @@ class Animation:
 
     #: What does not decode is not counted, so that all that is wanted comes out.
     complete = True
-    #: Nor does a header say how much there should be.
-    loss = None
-    several = False
-    #: Nobody interlaces an animation.
-    combed = 0
+    #: Nor does a header say how much there should be, and nobody interlaces an animation.
+    noticed = Noticed()
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels

@@ -7,7 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice
+from unmask.faces.noticed import Noticed
 
 if TYPE_CHECKING:
     from unmask.faces.animation import Animation
@@ -63,11 +64,7 @@ class Media:
         width, height: pixels of the first of the upright frames; a stream may change its size.
         duration: seconds, from the time stamps that are there, not from the header; None for an image.
         frames: at least one, in order of time.
-        loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a
-            little is missing, as far as the file itself tells.
-        several: whether the file holds further pages or videos, which were not looked at.
-        combed: how many of the frames showed two moments, as interlaced ones do where things move; of these every
-            second line was taken.
+        noticed: what to keep in mind about them.
     """
 
     path: str
@@ -76,9 +73,7 @@ class Media:
     height: int
     duration: float | None
     frames: list[Frame]
-    loss: tuple[float, float] | None = None
-    several: bool = False
-    combed: int = 0
+    noticed: Noticed = field(default_factory=Noticed)
 
 
 class MediaStream:
@@ -158,19 +153,9 @@ class MediaStream:
         return self._video is None or self._video.complete
 
     @property
-    def loss(self) -> tuple[float, float] | None:
-        """As :attr:`Media.loss` has it, once the frames have been taken."""
-        return None if self._video is None else self._video.loss
-
-    @property
-    def several(self) -> bool:
-        """As :attr:`Media.several` has it."""
-        return self._pages if self._video is None else self._video.several
-
-    @property
-    def combed(self) -> int:
-        """As :attr:`Media.combed` has it, of the frames taken so far."""
-        return 0 if self._video is None else self._video.combed
+    def noticed(self) -> Noticed:
+        """What to keep in mind about the frames, once they have been taken."""
+        return Noticed(several=self._pages) if self._video is None else self._video.noticed
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time."""
@@ -194,8 +179,7 @@ def read_media(path: str | os.PathLike[str], frames: int = 32, rate: float | Non
     if not stream.complete:
         taken = _held(stream)
     height, width = taken[0].image.shape[:2]
-    tally = stream.loss, stream.several, stream.combed
-    return Media(str(path), stream.kind, width, height, stream.duration, taken, *tally)
+    return Media(str(path), stream.kind, width, height, stream.duration, taken, stream.noticed)
 
 
 def _held(stream: MediaStream) -> list[Frame]:

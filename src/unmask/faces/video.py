@@ -16,6 +16,7 @@ import numpy as np
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice, worthwhile_seeks
 from unmask.faces.interlace import is_combed, one_field
+from unmask.faces.noticed import Noticed
 from unmask.faces.scan import packets, scan
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
@@ -40,10 +41,6 @@ class Video:
         threads: of the decoder; 0 for as many as it thinks good.
         hwaccel: a device as :func:`check_hwaccel` takes it; what it cannot decode the processor does.
 
-    Attributes:
-        several: whether the file holds further videos, which are not looked at.
-        combed: how many of the frames that were taken showed two moments; one of the two is given.
-
     Raises:
         UnmaskError: no video, no picture in it, too large a picture, an encrypted one, or (also on iterating) no frame
             that decodes.
@@ -61,12 +58,12 @@ class Video:
         self._path, self._choice = path, choice
         self._open = partial(_opened, path, max_pixels, threads, hwaccel)
         self.complete = self._chosen_again = False
-        self.combed = 0
+        self._combed = 0
         with self._open() as (container, stream):
             self._scan = scan(path, container, stream)
             self._stamps = self._scan.stamps
             self._tick = float(stream.time_base or 0)
-            self.several = len(_moving(container)) > 1
+            self._several = len(_moving(container)) > 1
             began = container.start_time
             self._numbered = not self._stamps
             if self._numbered:
@@ -89,10 +86,9 @@ class Video:
         return self._before + length * self._tick
 
     @property
-    def loss(self) -> tuple[float, float] | None:
-        """Seconds that could be read, and seconds that there should be, if these are clearly more; frames that do not
-        decode are counted where another choice was made for them."""
-        return self._scan.loss(self._stamps)
+    def noticed(self) -> Noticed:
+        """What to keep in mind about the frames, once they have been taken."""
+        return Noticed(self._scan.loss(self._stamps), self._several, self._combed)
 
     @property
     def places(self) -> list[int]:
@@ -101,7 +97,7 @@ class Video:
 
     def __iter__(self) -> Iterator[Picture]:
         """Of each frame its place in the stream, its time in seconds from the start, and uint8 (H, W, 3), RGB."""
-        taken = self.combed = 0
+        taken = self._combed = 0
         for stamp, image in self._take(deque(self._wanted), self._jumps):
             taken += 1
             yield bisect_left(self._stamps, stamp), self._before + (stamp - self._stamps[0]) * self._tick, image
@@ -167,7 +163,7 @@ class Video:
         # One thread: else every picture keeps the threads that converted it, and their stacks, as long as it is held.
         image: np.ndarray = frame.to_ndarray(format="rgb24", width=width, threads=1)
         if is_combed(image):
-            self.combed += 1
+            self._combed += 1
             image = one_field(image)
         if not matrix:
             return image

@@ -1,0 +1,23 @@
+"""What was noticed about a file that frames were taken from, besides the frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What to keep in mind about the frames of a file.
+
+    Attributes:
+        loss: of a damaged video, seconds that could be read, and seconds that there should be; None if no more than a
+            little is missing, as far as the file itself tells. Frames that do not decode are counted where another
+            choice was made for them.
+        several: whether the file holds further pages or videos, which were not looked at.
+        combed: how many of the frames taken so far showed two moments, as interlaced ones do where things move; of
+            these every second line was taken.
+    """
+
+    loss: tuple[float, float] | None = None
+    several: bool = False
+    combed: int = 0
