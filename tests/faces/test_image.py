@@ -135,8 +135,9 @@ def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
     whole = read_media(path, frames=64)
     assert [int(np.median(frame.image)) for frame in whole.frames] == list(range(0, 200, 10))
     assert [frame.index for frame in MediaStream(path, places=[3, 7, 90])] == [3, 7]
+    assert not whole.noticed.damage
 
-    # Cut off, it gives what decodes.
+    # Cut off, it gives what decodes, and says so.
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     if suffix == "webp":  # its decoder wants the whole file
         assert "the image is" in _reason(path)
@@ -144,6 +145,8 @@ def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
         cut = read_media(path, frames=64)
         assert 0 < len(cut.frames) < 20
         assert int(np.median(cut.frames[0].image)) == 0
+        assert cut.duration is not None
+        assert cut.noticed.damage == f"the video is damaged: only its first {cut.duration:.1f} s could be read"
     greys[0].save(path)
     assert read_media(path).kind == "image"
 

@@ -244,9 +244,8 @@ def _is_about(error: UnmaskError, media: Source) -> bool:
 def _about_the_file(media: Media) -> tuple[str, ...]:
     """What to keep in mind about a verdict whatever the faces are, in plain words."""
     notes, noticed = [], media.noticed
-    if noticed.loss is not None:
-        read, promised = noticed.loss
-        notes.append(f"the video is damaged: only {read:.1f} s of {promised:.1f} s could be read")
+    if noticed.damage:
+        notes.append(noticed.damage)
     if noticed.several:
         what = "pages: only the first" if media.kind == "image" else "videos: only the one that players show"
         notes.append(f"the file holds several {what} was looked at")

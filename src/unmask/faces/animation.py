@@ -37,16 +37,17 @@ class Animation:
 
     #: What does not decode is not counted, so that all that is wanted comes out.
     complete = True
-    #: Nor does a header say how much there should be, and nobody interlaces an animation.
-    noticed = Noticed()
 
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels
+        self._broken = False
         lengths = [length for length, _ in self._through()]
         *starts, end = itertools.accumulate(lengths, initial=0)
         self.duration = end / 1000
         self.places = [bisect_left(starts, start) for start in choice.among(starts, 1e-3)]
         self._starts = starts
+        #: A GIF does not say how much there should be; nobody interlaces an animation.
+        self.noticed = Noticed((self.duration, None) if self._broken else None)
 
     def __iter__(self) -> Iterator[Picture]:
         """Of each picture its place, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
@@ -69,7 +70,10 @@ class Animation:
                         picture = picture_to_rgb(image) if place in wanted else None
                 except (UnmaskError, MemoryError):
                     raise
-                except Exception:  # the end, or damage
+                except EOFError:
+                    break
+                except Exception:
+                    self._broken = True
                     break
                 pixels += image.width * image.height
                 if place >= _PICTURES or pixels > _PIXELS:

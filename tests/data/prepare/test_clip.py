@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,8 @@ def test_a_truncated_video_gives_what_is_left_of_it(tmp_path: Path) -> None:
     assert note["state"] == "done"
     assert 1 <= len(rows) <= 5
     assert rows[-1]["frame"] < 19
+    (remark,) = note["remarks"]
+    assert re.fullmatch(rf"{path}: the video is damaged: only [01]\.\d s of 2\.0 s could be read", remark)
 
 
 def test_damage_in_the_middle_gives_as_many_frames_as_wanted(tmp_path: Path) -> None:

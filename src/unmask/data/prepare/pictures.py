@@ -28,7 +28,6 @@ class Pictures:
         only: the frames of these numbers, as far as they are there, in the place of the recipe's.
 
     Attributes:
-        broken: what could not be read while the rest could.
         path: the picture file that the frame just given is; None for a frame of a video.
 
     Raises:
@@ -36,8 +35,8 @@ class Pictures:
     """
 
     def __init__(self, clip: Clip, recipe: PrepareRecipe, only: Collection[int] | None = None) -> None:
-        self.broken: list[str] = []
         self.path: Path | None = None
+        self._unread: list[str] = []
         self._clip, self._recipe, self._only = clip, recipe, only
         self._stream: MediaStream | None = None
 
@@ -45,6 +44,12 @@ class Pictures:
     def complete(self) -> bool:
         """False if a damaged video gave too few frames: iterating again gives others in their place."""
         return self._stream is None or self._stream.complete
+
+    @property
+    def broken(self) -> list[str]:
+        """What could not be read while the rest could."""
+        damage = self._stream and self._stream.noticed.damage
+        return [f"{self._clip.paths[0]}: {damage}"] if damage else self._unread
 
     @property
     def numbers(self) -> list[int]:
@@ -74,7 +79,7 @@ class Pictures:
                 picture = read_media(path, 1).frames[0]
             except UnmaskError as error:
                 last = error
-                self.broken.append(str(error))
+                self._unread.append(str(error))
                 continue
             self.path = path
             yield replace(picture, index=number)
