@@ -163,12 +163,14 @@ class GeneratorBlur(Adversary):
         return Attack(pixelwise_gaussian_blur(images, sigma, self.kernel_size), sigma)
 
     def barrier(self, played: Tensor) -> Tensor:
-        """The guard against collapse, a scalar: 0 for sigma at half its bound, growing without limit at both bounds.
+        """The guard against collapse, a scalar: 0 for sigma at half its bound, growing towards both bounds.
 
         -mean log(4 p (1 - p)) with p = sigma / sigma_max. The classifier's loss alone pulls the map to "no blur"
-        (where the classifier fits the blurred fakes best, early on) or to the bound; both end the game.
+        (where the classifier fits the blurred fakes best, early on) or to the bound; both end the game. It grows, and
+        leads back, up to logits of 15 either way: soon after, sigma is at its bound in single precision.
         """
-        share = (played / self.sigma_max).clamp(1e-4, 1 - 1e-4)
+        nearest = torch.finfo(torch.float32).eps / 2
+        share = (played / self.sigma_max).clamp(nearest, 1 - nearest)
         return -self.guard * torch.log(4 * share * (1 - share)).mean()
 
     def _bounded(self, output: Tensor) -> Tensor:
