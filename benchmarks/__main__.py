@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from unmask.cores import cores
+
 #: name -> the shortest run that still measures everything, and whether it knows devices and threads.
 BENCHMARKS: dict[str, tuple[list[str], bool]] = {
     "blur": (["--kernel-sizes", "3", "7", "--turns", "3", "--seconds", "0.2"], True),
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--quick", action="store_true", help="a try in seconds each: figures are not for quoting")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(BENCHMARKS))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.table import Table
 from tests.fuzz import FORMATS, damaged, whole
 
 from benchmarks.measure import machine
+from unmask.cores import cores
 from unmask.detection.archive import judge_worker
 from unmask.workers import WorkerDied, work
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--count", type=int, default=300, help="broken files of each format")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     counts: dict[str, Counter[str]] = {suffix: Counter() for suffix in FORMATS}

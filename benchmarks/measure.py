@@ -23,6 +23,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from unmask.cores import cores
+
 Works = dict[str, Callable[[], object]]
 
 #: Others may use this share of all cores before the figures count as disturbed.
@@ -175,7 +177,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     models = [line for line in read_lines("/proc/cpuinfo") if line.startswith("model name")]
     return {
         "processor": models[0].split(": ")[1] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "system": platform.platform(),

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import machine, quartiles
+from unmask.cores import cores
 from unmask.data.layouts import Clip, Index
 from unmask.data.prepare import PrepareRecipe, prepare
 from unmask.data.prepare.clip import Note, Row, prepare_clip
@@ -203,7 +204,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, metavar="DIR", help="these videos, in the place of made ones")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the made clips")
     parser.add_argument("--frames", type=int, default=32, metavar="N", help="taken of each clip")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
+    parser.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
