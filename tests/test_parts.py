@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, check_recipe, find_parts, read_notes, read_tables
+from unmask.parts import RECIPE_FILE, Parts, Shard, check_recipe, find_parts, read_notes, read_tables
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.binary())])
 
@@ -146,6 +146,25 @@ def test_a_recipe_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "_recipe.json").write_text("[]")
     with pytest.raises(UnmaskError, match=r"_recipe\.json: cannot be read"):
         check_recipe(tmp_path, {"frames": 32})
+
+
+def test_a_part_of_another_recipe_is_named(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for index, folder in enumerate((here, there)):
+        with Parts(folder, SCHEMA, Shard(index, 2), made={"detector": index + 1}) as parts:
+            check_recipe(folder, {"detector": index + 1})
+            parts.add(str(index), [])
+    moved = (there / "part-1-of-2-000000.parquet").rename(here / "part-1-of-2-000000.parquet")
+    with pytest.raises(UnmaskError) as error:
+        read_notes(here, {"detector": 1})
+    assert str(error.value).startswith(f"{moved}: was made with detector 2, not 1: ")
+    # Nor does a folder without a recipe take that of a run which some of its parts are not of.
+    (here / RECIPE_FILE).unlink()
+    for made in ({"detector": 1}, {"detector": 2}):
+        with pytest.raises(UnmaskError, match="was made with detector"):
+            check_recipe(here, made)
+    assert not (here / RECIPE_FILE).exists()
+    assert read_notes(here) == {"0": None, "1": None}
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Parts:
         folder: made if it is not there.
         schema: of the rows.
         shard: whose parts these are.
+        made: what every run in the folder does to its items, plain values by name; each part says it.
         items, seconds, size: a part is written after so many items, so many seconds, or when its rows hold so many
             bytes of binary values, whichever comes first.
 
@@ -84,11 +85,12 @@ class Parts:
         schema: pa.Schema,
         shard: Shard | None = None,
         *,
+        made: Mapping[str, Any] | None = None,
         items: int = 512,
         seconds: float = 60.0,
         size: int = 64 << 20,
     ) -> None:
-        self.folder, self.schema, self.shard = Path(folder), schema, shard or Shard()
+        self.folder, self.schema, self.shard, self._made = Path(folder), schema, shard or Shard(), made or {}
         self._limits = items, seconds, size
         self._rows: list[Mapping[str, Any]] = []
         self._notes: dict[str, Any] = {}
@@ -137,27 +139,44 @@ class Parts:
             ):
                 for start in range(0, len(rows), _GROUP):
                     writer.write_table(pa.Table.from_pylist(rows[start : start + _GROUP], self.schema))
-                writer.add_key_value_metadata({_FOOTER: json.dumps({"time": time.time(), "items": notes})})
+                said = {"time": time.time(), "items": notes, "made": self._made}
+                writer.add_key_value_metadata({_FOOTER: json.dumps(said)})
         except OSError as error:
             raise UnmaskError(path, f"cannot be written: {error.strerror or error}") from error
         self._next += 1
 
 
-def read_notes(folder: str | Path) -> dict[str, Any]:
-    """Every item that is done in a folder, with its note, the latest where there are several. Reads footers only."""
-    found = sorted(iterate_notes(folder), key=lambda each: each[0])
+def read_notes(folder: str | Path, made: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every item that is done in a folder, with its note, the latest where there are several. Reads footers only.
+
+    Args:
+        folder: of the parts.
+        made: as :func:`iterate_notes` takes it.
+    """
+    found = sorted(iterate_notes(folder, made), key=lambda each: each[0])
     return {key: note for _, items in found for key, note in items.items()}
 
 
-def iterate_notes(folder: str | Path) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Part by part: when it was written, seconds since 1970, and the notes on its items. Reads footers only."""
+def iterate_notes(folder: str | Path, made: Mapping[str, Any] | None = None) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Part by part: when it was written, seconds since 1970, and the notes on its items. Reads footers only.
+
+    Args:
+        folder: of the parts.
+        made: what must have been done to the items, as far as the parts say it.
+
+    Raises:
+        UnmaskError: a part cannot be read, or says that something else was done: it came from another folder.
+    """
     for path in find_parts(folder):
         try:
             with path.open("rb") as file:  # Arrow opens no name that is not UTF-8
                 said = json.loads((pq.read_metadata(file).metadata or {})[_FOOTER])
-            yield said["time"], said["items"]
+            when, items, before = said["time"], said["items"], said.get("made")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise UnmaskError(path, f"not a part written by unmask ({error})") from error
+        if made and before:
+            _check_same(path, before, made)
+        yield when, items
 
 
 def find_parts(folder: str | Path) -> list[Path]:
@@ -195,12 +214,18 @@ def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
     """
     before = read_recipe(folder)
     if before is None:
+        for _ in iterate_notes(folder, made):  # parts of another folder, put here without its recipe
+            pass
         write_text(folder / RECIPE_FILE, json.dumps(made, indent=1) + "\n")
         return
+    _check_same(folder, before, made)
+
+
+def _check_same(path: Path, before: Mapping[str, Any], made: Mapping[str, Any]) -> None:
     names = sorted(set(before) | set(made))
     other = [f"{name} {before.get(name)}, not {made.get(name)}" for name in names if before.get(name) != made.get(name)]
     if other:
-        raise UnmaskError(folder, f"was made with {'; '.join(other)}: use the same options or another folder")
+        raise UnmaskError(path, f"was made with {'; '.join(other)}: use the same options or another folder")
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:

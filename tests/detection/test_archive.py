@@ -323,3 +323,15 @@ def test_results_of_another_calibration_are_refused(archive: Path, tmp_path: Pat
     (detector / "card.json").write_text(json.dumps(card))
     with pytest.raises(UnmaskError, match="numbers float, not int8"):
         detect_archive([str(archive / "broken.jpg")], out, detector=str(detector))
+
+
+def test_parts_of_two_detectors_in_one_folder_are_refused(archive: Path, tmp_path: Path) -> None:
+    path, detector = str(archive / "broken.jpg"), str(make_detector(tmp_path / "other", backbone="test_efficientnet"))
+    detect_archive([path], tmp_path / "here")
+    for index in range(2):
+        detect_archive([path], tmp_path / "there", detector=detector, shard=Shard(index, 2))
+    (moved,) = (tmp_path / "there").glob("part-*")
+    moved.rename(tmp_path / "here" / moved.name)
+    reason = rf"here/{moved.name}: was made with .*detector .*, not .*weights [0-9a-f]{{64}}, not [0-9a-f]{{64}}"
+    with pytest.raises(UnmaskError, match=reason):
+        detect_archive([path], tmp_path / "here")

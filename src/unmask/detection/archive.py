@@ -14,7 +14,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,9 +104,9 @@ def detect_archive(
     folder, shard = Path(out), shard or Shard()
     made = {**_decided_by(detector), "frames": frames}
     looked_at = count = failed = failed_before = 0
-    with Parts(folder, SCHEMA, shard, items=PART_FILES, seconds=PART_SECONDS) as parts:
+    with Parts(folder, SCHEMA, shard, made=made, items=PART_FILES, seconds=PART_SECONDS) as parts:
         check_recipe(folder, made)
-        done = _Done(folder, retry)
+        done = _Done(folder, retry, made)
         # As it was before it was judged: a file that is still being copied must not count as done when the copy is.
         begun: dict[str, str] = {}
 
@@ -166,9 +166,9 @@ def key_of(path: str) -> str:
 class _Done:
     """The keys that need no more work: sorted numbers of eight bytes, for there may be many millions."""
 
-    def __init__(self, folder: Path, retry: bool) -> None:
+    def __init__(self, folder: Path, retry: bool, made: Mapping[str, Any] | None = None) -> None:
         parts = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]  # judged; could not be
-        for _, notes in iterate_notes(folder):
+        for _, notes in iterate_notes(folder, made):
             for has_failed, found in enumerate(parts):
                 keys = (int(key, 16) for key, note in notes.items() if bool(note) == has_failed)
                 found.append(np.fromiter(keys, np.uint64))

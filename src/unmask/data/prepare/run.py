@@ -77,9 +77,9 @@ def prepare(
     clips = _selected(index, split, limit)
     made = {"layout": index.layout, **recipe.to_dict()}
     count = rows_now = 0
-    with Parts(folder, SCHEMA, shard, items=PART_CLIPS, seconds=PART_SECONDS, size=PART_BYTES) as parts:
+    with Parts(folder, SCHEMA, shard, made=made, items=PART_CLIPS, seconds=PART_SECONDS, size=PART_BYTES) as parts:
         check_recipe(folder, made)
-        notes = read_notes(folder)
+        notes = read_notes(folder, made)
         todo = [
             clip
             for clip in clips
