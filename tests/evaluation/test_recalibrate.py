@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tests.detectors import make_detector
 from tests.tables import encode, make_image, write_table
@@ -17,7 +18,7 @@ from unmask.data.writer import write_faces
 from unmask.detector import Scorer, read_detector
 from unmask.detector.adversary import fit_adversary
 from unmask.errors import UnmaskError
-from unmask.evaluation.recalibrate import fit_verdicts
+from unmask.evaluation.recalibrate import fit_verdicts, recalibrate
 from unmask.evaluation.tested import measure_tested
 
 
@@ -68,6 +69,16 @@ def test_the_command_from_tables_to_a_detector(
     assert after.tested.face_side == pytest.approx(52.4, abs=0.1)
     kept = ("weights_sha256", "crop", "training", "results", "limits", "version")
     assert all(getattr(after, name) == getattr(before, name) for name in kept)
+
+
+def test_one_name_in_two_data_sets_is_two_groups(detector: Path, table: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(table).to_pylist()
+    write_faces(
+        tmp_path / "two.parquet",
+        ({**row, "dataset": "AB"[n % 2], "component": "000", "source": "000"} for n, row in enumerate(rows)),
+    )
+    found = recalibrate(Scorer.load(detector, device="cpu"), FaceTable.read(tmp_path / "two.parquet"))
+    assert found.held_out["rows"] == 120, "one data set was held out"
 
 
 def test_without_out_nothing_is_written(detector: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:

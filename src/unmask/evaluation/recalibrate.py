@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from unmask.errors import UnmaskError
 from unmask.evaluation.calibration import choose_threshold, choose_uncertain, fit_calibration
+from unmask.evaluation.evaluate import clusters_of
 from unmask.evaluation.metrics import measure
 from unmask.evaluation.row_scores import score_rows
 from unmask.evaluation.tested import measure_tested
@@ -113,16 +114,16 @@ def recalibrate(
     """
     log_odds, left_out = score_rows(table, table.image, scorer.log_odds, progress)
     known = np.isfinite(log_odds)
-    odds, fake, component = log_odds[known], table.fake[known], table.component[known].astype(str)
-    names = np.unique(component)
+    odds, fake, clusters = log_odds[known], table.fake[known], clusters_of(table)[known].astype(str)
+    names = np.unique(clusters)
     chosen = np.random.default_rng(seed).permutation(len(names))[: len(names) // 2]
-    half = np.isin(component, names[chosen])
+    half = np.isin(clusters, names[chosen])
     try:
-        fitted = fit_calibration(odds[half], fake[half], component[half])
+        fitted = fit_calibration(odds[half], fake[half], clusters[half])
         held_out = _compare(scorer.card, fitted, odds[~half], fake[~half])
     except UnmaskError:  # too few to hold any out, which the whole may still be enough for
         held_out = {}
-    found = fit_verdicts(odds, fake, component, false_positive_rate, false_negative_rate)
+    found = fit_verdicts(odds, fake, clusters, false_positive_rate, false_negative_rate)
     after = replace(scorer.card, **vars(found), tested=measure_tested(table))
     return Recalibration(scorer.card, after, held_out, left_out)
 

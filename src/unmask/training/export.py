@@ -36,7 +36,7 @@ def export_detector(
     fake: np.ndarray,
     history: dict[str, Any],
     *,
-    component: np.ndarray | None = None,
+    cluster: np.ndarray | None = None,
     table: FaceTable | None = None,
     adversary: nn.Module | None = None,
 ) -> Card:
@@ -49,7 +49,7 @@ def export_detector(
         odds: (N,) raw log-odds of the validation rows under the stored weights.
         fake: (N,) their labels.
         history: what the run knows and the recipe does not.
-        component: (N,) their groups, held out as a whole where calibrations are compared; None takes each row for one.
+        cluster: (N,) their groups, held out as a whole where calibrations are compared; None takes each row for one.
         table: the validation rows, for the tested ranges; None leaves them out.
         adversary: the other player; a generator goes into the folder, for the report to show its maps.
     """
@@ -57,7 +57,7 @@ def export_detector(
     limits = list(recipe.card.limits)
     auc = float(roc_auc_score(fake, odds))
     try:
-        found = fit_verdicts(odds, fake, component)
+        found = fit_verdicts(odds, fake, cluster)
     except UnmaskError as error:
         # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
         limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")

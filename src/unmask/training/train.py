@@ -170,7 +170,7 @@ class _Run:
                 odds,
                 self.validation.fake,
                 self._history(),
-                component=self.validation.component,
+                cluster=self.validation.cluster,
                 table=FaceTable.read(recipe.data.validation, recipe.data.validation_split or None),
                 adversary=self.players.adversary,
             )

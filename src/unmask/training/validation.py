@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
+from unmask.evaluation.evaluate import clusters_of
 from unmask.game.classifier import Classifier, log_odds
 from unmask.training.processes import gather
 
@@ -22,7 +23,7 @@ class Validation:
 
     Attributes:
         fake: (N,) bool labels of the readable rows, on every rank.
-        component: (N,) str, their groups of near-duplicates.
+        cluster: (N,) str, their groups of near-duplicates, as evaluation draws them.
 
     Raises:
         UnmaskError: one class only, of the rows that can be read: nothing can be chosen by such a table.
@@ -36,7 +37,7 @@ class Validation:
         self._mine = mine
         self._images = [image for image in images if image is not None]
         self.fake = table.fake[self._readable]
-        self.component = table.component[self._readable].astype(str)
+        self.cluster = clusters_of(table)[self._readable].astype(str)
         if self.fake.all() or not self.fake.any():
             kind = "fake" if self.fake.any() else "real" if len(self.fake) else "unreadable"
             raise UnmaskError(table.name, f"every validation row is {kind}; both real and fake are needed")
