@@ -102,6 +102,19 @@ def test_unusable_files_are_one_line_errors(tmp_path: Path, make: object, reason
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_of_one_split_is_named_by_its_number_in_the_file(tmp_path: Path, streaming: bool) -> None:
+    for name in "ab":
+        rows = [{"image": b"broken", "label": "real", "split": split} for split in ("train", "test", "train", "test")]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    table = FaceTable.read(tmp_path, "test", streaming=streaming)
+    assert [table.where(row) for row in range(4)] == [
+        f"{tmp_path}/{name}.parquet: row {n}" for name in "ab" for n in (1, 3)
+    ]
+    with pytest.raises(UnmaskError, match=r"b\.parquet: row 3: cannot decode"):
+        table.image(3)
+
+
 def test_truncated_parquet_is_named(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.parquet")
     path.write_bytes(path.read_bytes()[:-200])

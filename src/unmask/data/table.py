@@ -61,6 +61,7 @@ class FaceTable:
     _table: pa.Table
     _names: tuple[str, ...]
     _ends: np.ndarray
+    _numbers: np.ndarray
 
     @classmethod
     def read(
@@ -125,16 +126,16 @@ class FaceTable:
             _table=table,
             _names=tuple(str(file) for file in files),
             _ends=np.cumsum([part.num_rows for part, _ in parts]),
+            _numbers=np.concatenate([rows for _, rows in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.fake)
 
     def where(self, row: int) -> str:
-        """The row as a person would look it up: ``file: row n`` (n counts the rows kept of that file)."""
+        """The row as a person would look it up: ``file: row n``, counted from 0 over all rows of the file."""
         part = int(np.searchsorted(self._ends, row, side="right"))
-        start = int(self._ends[part - 1]) if part else 0
-        return f"{self._names[part]}: row {row - start}"
+        return f"{self._names[part]}: row {self._numbers[row]}"
 
     def encoded(self, row: int) -> bytes:
         """The image bytes of one row as they are in the file."""
