@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UnmaskError
-from unmask.writing import check_writable, write_text
+from unmask.writing import check_writable, replacing, write_text
 
 
 def test_a_file_that_is_replaced_leaves_its_mode(tmp_path: Path) -> None:
@@ -39,3 +39,8 @@ def test_a_link_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     link.symlink_to(tmp_path / "nowhere" / "p.json")
     with pytest.raises(UnmaskError, match="cannot be written"):
         check_writable(link)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnmaskError, match=r"gone/p\.bin: cannot be written"), replacing(tmp_path / "gone" / "p.bin"):
+        pass

@@ -132,17 +132,14 @@ class Parts:
         if not notes:
             return
         path = self.folder / f"part-{self.shard}-{self._next:06d}.parquet"
-        try:
-            with (
-                replacing(path) as file,
-                pq.ParquetWriter(file, self.schema, compression="zstd", write_statistics=False) as writer,
-            ):
-                for start in range(0, len(rows), _GROUP):
-                    writer.write_table(pa.Table.from_pylist(rows[start : start + _GROUP], self.schema))
-                said = {"time": time.time(), "items": notes, "made": self._made}
-                writer.add_key_value_metadata({_FOOTER: json.dumps(said)})
-        except OSError as error:
-            raise UnmaskError(path, f"cannot be written: {error.strerror or error}") from error
+        with (
+            replacing(path) as file,
+            pq.ParquetWriter(file, self.schema, compression="zstd", write_statistics=False) as writer,
+        ):
+            for start in range(0, len(rows), _GROUP):
+                writer.write_table(pa.Table.from_pylist(rows[start : start + _GROUP], self.schema))
+            said = {"time": time.time(), "items": notes, "made": self._made}
+            writer.add_key_value_metadata({_FOOTER: json.dumps(said)})
         self._next += 1
 
 

@@ -70,20 +70,25 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     What was written is on the disk before the name points to it: a kill or a power cut leaves the old file or the new.
     A file that was there leaves its mode to the new one, and a link stays one: what it leads to is replaced.
-    ``OSError`` where it cannot be written.
+
+    Raises:
+        UnmaskError: it cannot be written, or the block ended with an ``OSError``.
     """
-    path = _target(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    target = _target(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_mode(path))  # mkstemp makes files that only their owner can read
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(_mode(target))  # mkstemp makes files that only their owner can read
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UnmaskError(path, f"cannot be written: {_reason(error)}") from error
 
 
 def _target(path: Path) -> Path:

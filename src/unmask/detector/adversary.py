@@ -57,11 +57,8 @@ def save_adversary(
     data = safetensors.torch.save({key: t.detach().cpu().contiguous() for key, t in state.items()})
     entry = {"name": name, "options": dict(options), "sha256": hashlib.sha256(data).hexdigest(), **origin}
     finished = replace(card, adversary=entry)
-    try:
-        with replacing(target / ADVERSARY) as file:
-            file.write(data)
-    except OSError as error:
-        raise UnmaskError(target / ADVERSARY, f"cannot be written: {error.strerror or error}") from error
+    with replacing(target / ADVERSARY) as file:
+        file.write(data)
     write_text(target / CARD, card_text(finished))
     return finished
 

@@ -52,11 +52,8 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     except (TypeError, ValueError) as error:
         raise UnmaskError(target / CARD, f"the card cannot be written as JSON ({error})") from error
     make_folder(target)
-    try:
-        with replacing(target / WEIGHTS) as file:
-            file.write(data)
-    except OSError as error:
-        raise UnmaskError(target, f"cannot be written: {error.strerror or error}") from error
+    with replacing(target / WEIGHTS) as file:
+        file.write(data)
     write_text(target / CARD, text)
     return target
 

@@ -92,26 +92,18 @@ def export_onnx(
     else:
         _narrow(model)
     onnx.checker.check_model(model)
-    try:
-        done = _compare(scorer, _with_card(model, scorer.card), folder / ONNX, check)
-        # The adversary runs in torch alone: it is not copied to another folder.
-        card = scorer.card if out is None else replace(scorer.card, adversary=None)
-        if calibrate is not None:
-            note = {
-                "difference": done.difference,
-                "auc": done.auc,
-                "rows": done.crops,
-                "calibrated_on": calibrate.table,
-            }
-            card = replace(card, results={**card.results, "int8": note})
-        elif not done.difference <= PARITY:
-            raise UnmaskError(folder / ONNX, f"scores differ from torch by {done.difference:.1g}: not written")
-        data = _with_card(model, card)
-        make_folder(folder)
-        with replacing(folder / ONNX) as file:
-            file.write(data)
-    except OSError as error:
-        raise UnmaskError(folder / ONNX, f"cannot be written: {error.strerror or error}") from error
+    done = _compare(scorer, _with_card(model, scorer.card), folder / ONNX, check)
+    # The adversary runs in torch alone: it is not copied to another folder.
+    card = scorer.card if out is None else replace(scorer.card, adversary=None)
+    if calibrate is not None:
+        note = {"difference": done.difference, "auc": done.auc, "rows": done.crops, "calibrated_on": calibrate.table}
+        card = replace(card, results={**card.results, "int8": note})
+    elif not done.difference <= PARITY:
+        raise UnmaskError(folder / ONNX, f"scores differ from torch by {done.difference:.1g}: not written")
+    data = _with_card(model, card)
+    make_folder(folder)
+    with replacing(folder / ONNX) as file:
+        file.write(data)
     if out is not None:
         write_text(folder / CARD, card_text(card))
     return replace(done, size=len(data))

@@ -177,12 +177,9 @@ def write_panel(panel: Panel, folder: Path) -> None:
         UnmaskError: they cannot be written.
     """
     make_folder(folder)
-    try:
-        for suffix in ("svg", "webp"):
-            with replacing(folder / f"{panel.name}.{suffix}") as file:
-                file.write(_draw(panel, suffix, dpi=200, facecolor=PAPER))
-    except OSError as error:
-        raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
+    for suffix in ("svg", "webp"):
+        with replacing(folder / f"{panel.name}.{suffix}") as file:
+            file.write(_draw(panel, suffix, dpi=200, facecolor=PAPER))
 
 
 def _draw(panel: Panel, suffix: str = "svg", **options: Any) -> bytes:
