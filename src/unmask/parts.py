@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unmask.errors import UnmaskError
-from unmask.writing import make_folder, replacing, write_text
+from unmask.writing import make_folder, replacing, write_json
 
 _FOOTER = b"unmask.parts"
 _GROUP = 256  # rows
@@ -213,7 +213,7 @@ def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:
     if before is None:
         for _ in iterate_notes(folder, made):  # parts of another folder, put here without its recipe
             pass
-        write_text(folder / RECIPE_FILE, json.dumps(made, indent=1) + "\n")
+        write_json(folder / RECIPE_FILE, made)
         return
     _check_same(folder, before, made)
 

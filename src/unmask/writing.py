@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from unmask.errors import UnmaskError
 
@@ -62,6 +63,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
             whole.write(text.encode("utf-8"))
     except OSError as error:
         raise UnmaskError(target, f"cannot be written: {_reason(error)}") from error
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write what JSON can hold as :func:`write_text` does, indented."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 @contextmanager

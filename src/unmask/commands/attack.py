@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from unmask.commands.terminal import complain, count, failures, positive, print_table, progress
@@ -44,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if options.json is not None:
         check_writable(options.json)
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             progress=show,
         )
     if options.json is not None:
-        write_text(options.json, json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+        write_json(options.json, found.to_json())
     print_table(render_attacks(found))
     counts = found.counts
     print(f"{counts['real_rows']:,} reals and {counts['fake_rows']:,} fakes of {counts['components']:,} sources")

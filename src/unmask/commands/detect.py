@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,11 +109,11 @@ def _same(one: Path, other: str | Path) -> bool:
 
 def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -> None:
     from unmask.detection import write_report
-    from unmask.writing import write_text
+    from unmask.writing import write_json
 
     try:
         if options.json is not None:
-            write_text(options.json, json.dumps([each.to_json() for each in done], indent=1) + "\n")
+            write_json(options.json, [each.to_json() for each in done])
     finally:
         if options.report is not None:
             write_report(options.report, done, card)

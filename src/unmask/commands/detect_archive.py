@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from unmask.detection.archive import detect_archive
     from unmask.detection.archive_summary import render_summary, summarise_archive
     from unmask.parts import Shard
-    from unmask.writing import write_text
+    from unmask.writing import write_json, write_text
 
     if options.json is not None or options.report is not None:
         raise UnmaskError("--out", "writes its own summary: leave out --json and --report")
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     summary = summarise_archive(out)
     # Names that Parquet readers leave out when they read the folder.
-    write_text(out / "_summary.json", json.dumps(summary, indent=1) + "\n")
+    write_json(out / "_summary.json", summary)
     write_text(out / "_summary.html", render_summary(summary, printable(options.out)))
     tally = ", ".join(f"{count:,} {verdict}" for verdict, count in summary["verdicts"].items())
     if judged.failed_before:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from contextlib import suppress
 from typing import Any
 
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     refuse(options, ("data", "out", "jobs", "quick", "summary_only", "plots"), "goes with --protocol")
     if options.detector is None or not options.tables:
         raise UnmaskError("evaluate", "needs a DETECTOR and DATA, or --protocol")
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if options.json is not None:
         check_writable(options.json)
@@ -98,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
             progress=show,
         )
     if options.json is not None:
-        write_text(options.json, json.dumps(evaluation.to_json(), indent=1) + "\n")
+        write_json(options.json, evaluation.to_json())
     print_table(render(evaluation))
     return failures(evaluation.errors)
 
@@ -115,7 +114,7 @@ def _protocol(options: argparse.Namespace) -> int:
     from unmask.protocols.plots import need_matplotlib, write_page
     from unmask.protocols.render import render, render_best
     from unmask.protocols.scoring import Tests
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if options.json is not None:
         check_writable(options.json)
@@ -130,7 +129,7 @@ def _protocol(options: argparse.Namespace) -> int:
     summary = summarise(protocol, measured)
     if protocol.best and protocol.claim == "report":
         summary["evidence"] = evidence(summary)
-    write_text(options.json or out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_json(options.json or out / "summary.json", summary)
     print_table(render(summary))
     if (best := render_best(summary)) is not None:
         print_table(best)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     if options.calibrate is not None and not options.int8:
         raise UnmaskError("--calibrate", "is for --int8")
     from unmask.detector.file import find_detector
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if options.out is not None and Path(options.out).resolve() == find_detector(options.detector).resolve():
         raise UnmaskError("--out", "is the detector's own folder: leave it out, or with --int8 name another")
@@ -64,5 +63,5 @@ def run(options: argparse.Namespace) -> int:
     if done.auc is not None:
         print(f"AUC {done.auc['onnx']:.4f}, torch {done.auc['torch']:.4f}")
     if options.json is not None:
-        write_text(options.json, json.dumps(done.to_json(), indent=1) + "\n")
+        write_json(options.json, done.to_json())
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -121,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
     from unmask.data.prepare import prepare
     from unmask.faces.video import check_hwaccel
     from unmask.parts import Shard
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     try:
         recipe = _recipe(options)
@@ -163,7 +162,7 @@ def run(options: argparse.Namespace) -> int:
         )
     _print(report, options.out)
     if options.json is not None:
-        write_text(options.json, json.dumps(report.to_json(), indent=1) + "\n")
+        write_json(options.json, report.to_json())
     return FAILED if report.broken else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from pathlib import Path
 from textwrap import dedent, indent
@@ -24,13 +23,13 @@ def check(layout: str, src: str | Path, json_path: str | Path | None = None) -> 
 
     from unmask.data.layouts import read_layout
     from unmask.data.layouts.check import describe
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if json_path is not None:
         check_writable(json_path)
     found = describe(read_layout(layout, src))
     if json_path is not None:
-        write_text(json_path, json.dumps({"src": str(src), **found.to_json()}, indent=1) + "\n")
+        write_json(json_path, {"src": str(src), **found.to_json()})
 
     table = Table("data set", "method", "quality", "split", "label", box=None, pad_edge=False)
     for column in ("clips", "files", "with masks"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from unmask.commands.terminal import FAILED, count, positive, print_table, progress
@@ -30,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from unmask.writing import check_writable, write_text
+    from unmask.writing import check_writable, write_json
 
     if options.json is not None:
         check_writable(options.json)
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     with progress() as show:
         found = inspect_tables(options.tables, threads=options.threads or cores(), progress=show)
     if options.json is not None:
-        write_text(options.json, json.dumps(found.to_json(), indent=1) + "\n")
+        write_json(options.json, found.to_json())
     grid = Table("data set", "split", "manipulation", "quality", "label")
     for name in ("rows", "videos", "sources"):
         grid.add_column(name, justify="right")

@@ -28,7 +28,7 @@ from unmask.protocols.matching import matched_to_game
 from unmask.protocols.protocol import Protocol, Run, read_protocol
 from unmask.protocols.scores import SCORES, write_scores
 from unmask.protocols.scoring import Tests
-from unmask.writing import make_folder, write_text
+from unmask.writing import make_folder, write_json
 
 log = logging.getLogger("unmask")
 
@@ -111,7 +111,7 @@ class Runner:
             "seconds": {"training": round(trained - started, 1), "scoring": round(time.monotonic() - trained, 1)},
             "images_per_second": _speed(folder / "log.jsonl"),
         }
-        write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+        write_json(folder / RESULT, result)
         for name in ("checkpoint.pt", "best.pt"):  # together four times the size of the detector
             (folder / name).unlink(missing_ok=True)
 
