@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch.nn import functional as F
 
-from unmask.detector.file import CARD, card_text, find_detector
+from unmask.detector.file import CARD, card_text, find_detector, stored_weights
 from unmask.errors import UnmaskError
 from unmask.game import pixelwise_gaussian_blur
 from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
@@ -36,8 +36,8 @@ def save_adversary(
     name: str,
     options: Mapping[str, Any],
     origin: Mapping[str, Any],
-) -> Card:
-    """Put an adversary into a detector's folder; its weights are kept as float16.
+) -> None:
+    """Put an adversary into a detector's folder, its weights as float16, and an entry into the card there.
 
     Args:
         folder: of the detector, as ``save_detector`` wrote it.
@@ -46,21 +46,16 @@ def save_adversary(
         name, options: what :func:`unmask.game.adversaries.build_adversary` makes it from.
         origin: how it learned; goes into the card beside the name.
 
-    Returns:
-        The card as it is now in the folder, with its ``adversary`` entry.
-
     Raises:
         UnmaskError: the folder cannot be written.
     """
     target = Path(folder)
-    state = {key: t.half() if t.is_floating_point() else t for key, t in adversary.state_dict().items()}
+    state = stored_weights(adversary.state_dict())
     data = safetensors.torch.save({key: t.detach().cpu().contiguous() for key, t in state.items()})
     entry = {"name": name, "options": dict(options), "sha256": hashlib.sha256(data).hexdigest(), **origin}
-    finished = replace(card, adversary=entry)
     with replacing(target / ADVERSARY) as file:
         file.write(data)
-    write_text(target / CARD, card_text(finished))
-    return finished
+    write_text(target / CARD, card_text(replace(card, adversary=entry)))
 
 
 def read_adversary(name_or_path: str | os.PathLike[str], card: Card) -> GeneratorBlur | None:

@@ -58,6 +58,14 @@ def save_detector(folder: str | os.PathLike[str], state_dict: Mapping[str, Tenso
     return target
 
 
+def stored_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network as a detector's folder keeps them: float16, half the size of float32.
+
+    Calibration and threshold must be fitted to the scores of these, not of those in memory.
+    """
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
 def card_text(card: Card) -> str:
     """A card as its file has it; ``TypeError`` or ``ValueError`` where it holds what JSON cannot."""
     return json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

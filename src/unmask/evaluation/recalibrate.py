@@ -95,7 +95,6 @@ def recalibrate(
     *,
     false_positive_rate: float = 0.05,
     false_negative_rate: float = 0.1,
-    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recalibration:
     """Fit calibration, threshold, uncertain band and tested ranges of a finished detector to validation rows.
@@ -106,7 +105,6 @@ def recalibrate(
         scorer: the detector.
         table: validation rows, crops by its recipe; rows that cannot be decoded are left out.
         false_positive_rate, false_negative_rate: as :func:`fit_verdicts`.
-        seed: of the halves.
         progress: called with rows scored and rows in all.
 
     Raises:
@@ -116,7 +114,7 @@ def recalibrate(
     known = np.isfinite(log_odds)
     odds, fake, clusters = log_odds[known], table.fake[known], clusters_of(table)[known].astype(str)
     names = np.unique(clusters)
-    chosen = np.random.default_rng(seed).permutation(len(names))[: len(names) // 2]
+    chosen = np.random.default_rng(0).permutation(len(names))[: len(names) // 2]
     half = np.isin(clusters, names[chosen])
     try:
         fitted = fit_calibration(odds[half], fake[half], clusters[half])

@@ -41,7 +41,7 @@ class Measured:
     images_per_second: float | None
 
 
-def measure(protocol: Protocol, out: Path, resamples: int = 500, seed: int = 0) -> list[Measured]:
+def measure(protocol: Protocol, out: Path, resamples: int = 500) -> list[Measured]:
     """Every finished run of a protocol, measured from the scores it left.
 
     Raises:
@@ -50,11 +50,11 @@ def measure(protocol: Protocol, out: Path, resamples: int = 500, seed: int = 0) 
     check_finished(protocol, out)
     finished = [run for run in protocol.runs() if is_finished(run, out)]
     scored = {run: read_scores(out / run.name / SCORES) for run in finished}
-    draws = _draws(scored.values(), resamples, seed)
+    draws = _draws(scored.values(), resamples)
     return [_measure(protocol, out, run, scored[run], draws) for run in finished]
 
 
-def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int, seed: int) -> dict[str, tuple[Names, Array]]:
+def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int) -> dict[str, tuple[Names, Array]]:
     """Of every data set: its components, sorted, and how often each is drawn, (1 + B, N), first all of them once.
 
     Rows of one component are drawn together, in all tables and runs.
@@ -67,7 +67,7 @@ def _draws(runs: Iterable[Mapping[str, Scored]], resamples: int, seed: int) -> d
     for dataset, found in sorted(names.items()):
         counts = np.ones((1, len(found)))
         if resamples:
-            drawn = resample_counts(len(found), resamples, np.random.default_rng(seed))
+            drawn = resample_counts(len(found), resamples, np.random.default_rng(0))
             counts = np.concatenate([counts, drawn])
         draws[dataset] = np.array(sorted(found)), counts
     return draws
@@ -108,7 +108,7 @@ def _measure(
     )
 
 
-def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> dict[str, Any]:
+def summarise(protocol: Protocol, runs: Sequence[Measured]) -> dict[str, Any]:
     """The whole comparison as JSON: methods, gains, cells, cost. AUC and gains in points of 100.
 
     A gain counts the pairs (training, seed) that both methods have finished; ``pairs`` says how many. ``best_over`` is
@@ -131,11 +131,11 @@ def summarise(protocol: Protocol, runs: Sequence[Measured], seed: int = 0) -> di
             if by_method[method.name]
         },
         "gains": {
-            method.name: _gains(protocol, method, by_method, seed)
+            method.name: _gains(protocol, method, by_method)
             for method in protocol.methods
             if method is not protocol.plain and by_method[method.name]
         },
-        "best_over": _best_over(protocol, by_method, seed),
+        "best_over": _best_over(protocol, by_method),
         "cells": {
             name: {
                 manipulation: _cells([each for each in found if each.run.manipulation == manipulation])
@@ -192,31 +192,29 @@ def _spread(found: Sequence[Measured], scope: Scope) -> dict[str, Any]:
     return {**student(values), "runs": len(having)}
 
 
-def _gains(
-    protocol: Protocol, method: Method, by_method: Mapping[str, Sequence[Measured]], seed: int
-) -> dict[str, Any]:
+def _gains(protocol: Protocol, method: Method, by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     found = by_method[method.name]
     return {
         scope: {
-            "over_plain": _paired(found, by_method[protocol.plain.name], scope, seed),
+            "over_plain": _paired(found, by_method[protocol.plain.name], scope),
             "control": method.control or None,
-            "over_control": _paired(found, by_method[method.control], scope, seed) if method.control else None,
+            "over_control": _paired(found, by_method[method.control], scope) if method.control else None,
         }
         for scope in _scopes(found)
     }
 
 
-def _best_over(protocol: Protocol, by_method: Mapping[str, Sequence[Measured]], seed: int) -> dict[str, Any]:
+def _best_over(protocol: Protocol, by_method: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     """What the best game gains over every other method."""
     best = by_method.get(protocol.best, ())
     return {
-        name: {scope: _paired(best, theirs, scope, seed) for scope in _scopes(best)}
+        name: {scope: _paired(best, theirs, scope) for scope in _scopes(best)}
         for name, theirs in by_method.items()
         if best and theirs and name != protocol.best
     }
 
 
-def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope, seed: int) -> dict[str, Any] | None:
+def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope) -> dict[str, Any] | None:
     other = {(each.run.manipulation, each.run.seed): each for each in theirs}
     pairs: dict[int, list[tuple[float, Array]]] = {}
     for each in ours:
@@ -229,11 +227,7 @@ def _paired(ours: Sequence[Measured], theirs: Sequence[Measured], scope: Scope, 
         return None
     values = np.asarray([np.mean([difference for difference, _ in each]) for each in pairs.values()])
     resampled = np.stack([np.mean([draws for _, draws in each], axis=0) for each in pairs.values()])
-    return {
-        **student(values),
-        "with_sources": _both(resampled, seed),
-        "pairs": sum(map(len, pairs.values())),
-    }
+    return {**student(values), "with_sources": _both(resampled), "pairs": sum(map(len, pairs.values()))}
 
 
 def student(values: Array) -> dict[str, Any]:
@@ -247,12 +241,12 @@ def student(values: Array) -> dict[str, Any]:
     return known
 
 
-def _both(resampled: Array, seed: int) -> dict[str, float] | None:
+def _both(resampled: Array) -> dict[str, float] | None:
     """95 % percentile interval over drawn seeds and drawn sources; (seeds, B) differences."""
     seeds, draws = resampled.shape
     if draws == 0 or seeds < 2:
         return None
-    chosen = np.random.default_rng(seed).integers(seeds, size=(seeds, draws))
+    chosen = np.random.default_rng(0).integers(seeds, size=(seeds, draws))
     means = np.take_along_axis(resampled, chosen, axis=0).mean(axis=0)
     means = means[~np.isnan(means)]  # a draw of very few sources may miss a class
     if len(means) < ENOUGH * draws:

@@ -20,14 +20,6 @@ from unmask.game.classifier import HALF
 from unmask.training.recipe import Recipe
 
 
-def stored_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a classifier as a detector file keeps them: float16, half the size of float32.
-
-    Calibration and threshold must be fitted to the scores of these, not of those in memory.
-    """
-    return {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
-
-
 def export_detector(
     folder: Path,
     recipe: Recipe,
@@ -36,21 +28,21 @@ def export_detector(
     fake: np.ndarray,
     history: dict[str, Any],
     *,
-    cluster: np.ndarray | None = None,
-    table: FaceTable | None = None,
-    adversary: nn.Module | None = None,
-) -> Card:
+    cluster: np.ndarray,
+    table: FaceTable,
+    adversary: nn.Module | None,
+) -> None:
     """Write a detector folder.
 
     Args:
         folder: where ``model.safetensors`` and ``card.json`` go.
         recipe: of the run.
-        stored: the weights as :func:`stored_weights` gives them.
+        stored: the weights as :func:`unmask.detector.file.stored_weights` gives them.
         odds: (N,) raw log-odds of the validation rows under the stored weights.
         fake: (N,) their labels.
         history: what the run knows and the recipe does not.
-        cluster: (N,) their groups, held out as a whole where calibrations are compared; None takes each row for one.
-        table: the validation rows, for the tested ranges; None leaves them out.
+        cluster: (N,) their groups, held out as a whole where calibrations are compared.
+        table: the validation rows, for the tested ranges.
         adversary: the other player; a generator goes into the folder, for the report to show its maps.
     """
     data, model = recipe.data, recipe.model
@@ -73,7 +65,7 @@ def export_detector(
         std=list(HALF),
         crop=data.crop,
         **vars(found),
-        tested=None if table is None else measure_tested(table),
+        tested=measure_tested(table),
         training={
             "data": [Path(path).name for path in data.train],
             "validation": [Path(path).name for path in data.validation],
@@ -92,10 +84,9 @@ def export_detector(
     save_detector(folder, stored, card)
     if isinstance(adversary, GeneratorBlur):
         from unmask.detector.adversary import save_adversary
-        from unmask.detector.file import read_detector
+        from unmask.detector.file import CARD, read_card
 
         # The card on disk names its weights; the one here does not.
-        written, _ = read_detector(folder)
+        written = read_card(folder / CARD)
         origin = {"fitted": "by playing against the detector while it learned", "steps": recipe.run.steps}
         save_adversary(folder, written, adversary, recipe.adversary.name, recipe.adversary.options, origin)
-    return card

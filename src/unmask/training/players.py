@@ -29,7 +29,7 @@ class Players:
         UnmaskError: backbone, weights, adversary or game cannot be had as the recipe says, or a batch does not divide.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, world: int = 1) -> None:
+    def __init__(self, recipe: Recipe, device: torch.device, world: int) -> None:
         model, self._config = recipe.model, recipe.optimiser
         _check_parts(recipe, world)
         torch.manual_seed(recipe.run.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from unmask.data.batches import Batches
 from unmask.data.cut import other_cuts
 from unmask.data.loading import stream
 from unmask.data.table import FaceTable
+from unmask.detector.file import stored_weights
 from unmask.errors import UnmaskError
 from unmask.evaluation.evaluate import clusters_of
 from unmask.forge.on_the_fly import SelfBlending
@@ -24,7 +24,7 @@ from unmask.game.classifier import build_classifier
 from unmask.game.round import RoundResult
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
-from unmask.training.export import export_detector, stored_weights
+from unmask.training.export import export_detector
 from unmask.training.identity import check_identity, identity
 from unmask.training.interrupt import interrupts_wait
 from unmask.training.memory import keep_freed_memory
@@ -33,7 +33,7 @@ from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
 from unmask.training.schedule import rate
 from unmask.training.validation import Validation
-from unmask.writing import make_folder, write_text
+from unmask.writing import make_folder, write_json
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -117,7 +117,7 @@ class _Run:
     def go(self) -> Path:
         run, log = self.recipe.run, self.log
         if self.rank == 0:
-            write_text(self.out / "recipe.json", json.dumps(self.recipe.to_dict(), indent=1) + "\n")
+            write_json(self.out / "recipe.json", self.recipe.to_dict())
         log.say(self._description())
         if self.shared:
             log.say(

@@ -17,6 +17,8 @@ from unmask.training.processes import gather
 
 log = logging.getLogger("unmask")
 
+_BATCH = 64
+
 
 class Validation:
     """The validation rows at the size the classifier takes, decoded once; each rank scores its share.
@@ -29,12 +31,11 @@ class Validation:
         UnmaskError: one class only, of the rows that can be read: nothing can be chosen by such a table.
     """
 
-    def __init__(self, table: FaceTable, size: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, table: FaceTable, size: int, rank: int, world: int) -> None:
         self._rank, self._world, self._total = rank, world, len(table)
         images = [_load(table, row, size) for row in range(rank, len(table), world)]
-        mine = np.asarray([image is not None for image in images])
-        self._readable = gather(mine, rank, world, len(table))
-        self._mine = mine
+        self._mine = np.asarray([image is not None for image in images])
+        self._readable = gather(self._mine, rank, world, len(table))
         self._images = [image for image in images if image is not None]
         self.fake = table.fake[self._readable]
         self.cluster = clusters_of(table)[self._readable].astype(str)
@@ -43,13 +44,13 @@ class Validation:
             raise UnmaskError(table.name, f"every validation row is {kind}; both real and fake are needed")
 
     @torch.inference_mode()
-    def log_odds(self, classifier: Classifier, device: torch.device, batch_size: int = 64) -> np.ndarray:
+    def log_odds(self, classifier: Classifier, device: torch.device) -> np.ndarray:
         """(N,) float64 raw log-odds of all rows, on every rank; the classifier is put into eval mode and back."""
         was_training = classifier.training
         classifier.eval()
         parts = [np.empty(0)]
-        for start in range(0, len(self._images), batch_size):
-            batch = torch.stack(self._images[start : start + batch_size]).to(device).float().div_(255)
+        for start in range(0, len(self._images), _BATCH):
+            batch = torch.stack(self._images[start : start + _BATCH]).to(device).float().div_(255)
             logits = classifier(batch.contiguous(memory_format=torch.channels_last))
             parts.append(log_odds(logits.double()).cpu().numpy())
         classifier.train(was_training)
