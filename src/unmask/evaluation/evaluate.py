@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from unmask.data.table import FaceTable
     from unmask.detector import Card
     from unmask.faces.crop import CropRecipe
-    from unmask.faces.face import FaceDetector
 
 _NO_FACE = "no face found"
 
@@ -63,16 +61,12 @@ def evaluate(
             are wider than its crops. The largest face counts. Otherwise the images are crops already.
         progress: called with table, rows done and rows in all after every chunk.
     """
-    face_detector: FaceDetector | None = None
-    if recrop:
-        from unmask.faces.mtcnn import MTCNN
-
-        face_detector = MTCNN()
+    crop = cropper(scorer.card.crop if recrop else None)
     protocol = _protocol(scorer, split, bootstrap, seed, recrop)
     found = []
     for path in map(str, tables):
         try:
-            found.append(_evaluate_table(scorer, path, split, protocol, face_detector, progress))
+            found.append(_evaluate_table(scorer, path, split, protocol, crop, progress))
         except UnmaskError as error:
             found.append(TableResult(path, protocol, error=str(error)))
     return Evaluation(found)
@@ -83,48 +77,55 @@ def _evaluate_table(
     path: str,
     split: str | None,
     protocol: dict[str, Any],
-    face_detector: FaceDetector | None,
+    crop: Callable[[FaceTable, int], Crop],
     progress: Callable[[str, int, int], None] | None,
 ) -> TableResult:
     from unmask.data.table import FaceTable
 
     table = FaceTable.read(path, split)
-    crop = functools.partial(face_crop, table, recipe=scorer.card.crop, face_detector=face_detector)
     told = None if progress is None else functools.partial(progress, path)
-    scores, skipped = score_rows(table, crop, scorer.score, told)
+    scores, skipped = score_rows(table, functools.partial(crop, table), scorer.score, told)
     frames = _rows(table, scores).take(~np.isnan(scores))
-    measured = _Measure(scorer.card.threshold, protocol["interval"]["resamples"], protocol["interval"]["seed"])
+    interval = protocol["interval"]
+    measured = functools.partial(_measured, scorer.card.threshold, interval["resamples"], interval["seed"])
     undefined = missing_class(frames.fake)
-    problem = None if undefined is None else f"{path}: {undefined}{' that could be scored' if skipped else ''}"
+    methods = sorted(set(frames.method[frames.fake])) if undefined is None else []
+    qualities = sorted(set(frames.quality)) if undefined is None else []
     return TableResult(
         path,
         protocol,
         sha256=_sha256(path),
         levels=measured(frames) if len(frames) else None,
-        by_method=dict(measured.by_method(frames)) if undefined is None else {},
-        by_quality=dict(measured.by_quality(frames)) if undefined is None else {},
+        by_method={name: measured(frames.take(~frames.fake | (frames.method == name))) for name in methods},
+        by_quality={name: measured(frames.take(frames.quality == name)) for name in qualities},
         skipped=skipped,
         no_face=sum(each["reason"] == _NO_FACE for each in skipped),
-        error=problem,
+        error=f"{path}: {undefined}{' that could be scored' if skipped else ''}" if undefined is not None else None,
     )
 
 
-def face_crop(table: FaceTable, row: int, recipe: CropRecipe, face_detector: FaceDetector | None) -> Crop:
-    """The image of a row, uint8 (H, W, 3); with a face detector the crop of its largest face.
+def cropper(recipe: CropRecipe | None) -> Callable[[FaceTable, int], Crop]:
+    """What gives a row's image, uint8 (H, W, 3), or with a recipe the crop of the largest face that is found in it.
 
-    Raises:
-        UnmaskError: the row cannot be decoded, has no face, or the crop lies far outside of the image.
+    An ``UnmaskError`` says that the row cannot be decoded, has no face, or that the crop lies far outside of the image.
     """
-    image = table.image(row)
-    if face_detector is None:
-        return image
-    faces = face_detector([image])[0]
-    if not faces:
-        raise UnmaskError(table.where(row), _NO_FACE)
-    try:
-        return recipe.crop(image, faces[0].box)
-    except ValueError as error:
-        raise UnmaskError(table.where(row), str(error)) from error
+    if recipe is None:
+        return lambda table, row: table.image(row)
+    from unmask.faces.mtcnn import MTCNN
+
+    find_faces = MTCNN()
+
+    def largest_face(table: FaceTable, row: int) -> Crop:
+        image = table.image(row)
+        faces = find_faces([image])[0]
+        if not faces:
+            raise UnmaskError(table.where(row), _NO_FACE)
+        try:
+            return recipe.crop(image, faces[0].box)
+        except ValueError as error:
+            raise UnmaskError(table.where(row), str(error)) from error
+
+    return largest_face
 
 
 def _rows(table: FaceTable, scores: npt.NDArray[np.float64]) -> Rows:
@@ -138,38 +139,22 @@ def clusters_of(table: FaceTable) -> npt.NDArray[np.object_]:
     return np.asarray(names, dtype=object)
 
 
-@dataclass(frozen=True)
-class _Measure:
-    """Rows to metrics, with one threshold and one way to draw intervals."""
-
-    threshold: float
-    resamples: int
-    seed: int
-
-    def __call__(self, frames: Rows) -> Levels:
-        videos = frames.videos()
-        counts = {
-            "rows": len(frames),
-            "videos": len(videos),
-            "real_rows": int(np.sum(~frames.fake)),
-            "fake_rows": int(np.sum(frames.fake)),
-            "real_videos": int(np.sum(~videos.fake)),
-            "fake_videos": int(np.sum(videos.fake)),
-            "components": len(set(frames.cluster)),
-        }
-        frame, video = (
-            estimate(rows.fake, rows.score, rows.cluster.astype(str), self.threshold, self.resamples, self.seed)
-            for rows in (frames, videos)
-        )
-        return Levels(counts, frame, video)
-
-    def by_method(self, frames: Rows) -> Iterator[tuple[str, Levels]]:
-        for name in sorted(set(frames.method[frames.fake])):
-            yield name, self(frames.take(~frames.fake | (frames.method == name)))
-
-    def by_quality(self, frames: Rows) -> Iterator[tuple[str, Levels]]:
-        for name in sorted(set(frames.quality)):
-            yield name, self(frames.take(frames.quality == name))
+def _measured(threshold: float, resamples: int, seed: int, frames: Rows) -> Levels:
+    videos = frames.videos()
+    counts = {
+        "rows": len(frames),
+        "videos": len(videos),
+        "real_rows": int(np.sum(~frames.fake)),
+        "fake_rows": int(np.sum(frames.fake)),
+        "real_videos": int(np.sum(~videos.fake)),
+        "fake_videos": int(np.sum(videos.fake)),
+        "components": len(set(frames.cluster)),
+    }
+    frame, video = (
+        estimate(rows.fake, rows.score, rows.cluster.astype(str), threshold, resamples, seed)
+        for rows in (frames, videos)
+    )
+    return Levels(counts, frame, video)
 
 
 def _protocol(scorer: ScoresCrops, split: str | None, resamples: int, seed: int, recrop: bool) -> dict[str, Any]:

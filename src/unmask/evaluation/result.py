@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +62,7 @@ class Rows:
             return self
         order = np.argsort(member, kind="stable")
         parts = np.split(self.score[order], np.cumsum(np.bincount(member))[:-1])
-        score = np.array([pooled(part) for part in parts])
-        rows = self.take(first)
-        return Rows(rows.fake, score, rows.method, rows.quality, rows.video, rows.cluster)
+        return replace(self.take(first), score=np.array([pooled(part) for part in parts]))
 
 
 @dataclass(frozen=True)

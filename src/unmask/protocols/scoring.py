@@ -15,7 +15,7 @@ import numpy.typing as npt
 from unmask.data.readable import readable
 from unmask.data.table import FaceTable
 from unmask.errors import UnmaskError
-from unmask.evaluation.evaluate import face_crop
+from unmask.evaluation.evaluate import cropper
 from unmask.faces.crop import CropRecipe
 from unmask.protocols.protocol import Protocol, TestSet
 from unmask.protocols.scores import Scored
@@ -23,7 +23,6 @@ from unmask.writing import make_folder, replacing
 
 if TYPE_CHECKING:
     from unmask.detector import Card, Scorer
-    from unmask.faces.face import FaceDetector
 
 log = logging.getLogger("unmask")
 
@@ -54,7 +53,7 @@ class Tests:
     def tables(self) -> dict[str, Path]:
         """Name of the table, as scores are kept by, and its path: ``dataset/manipulation or real/quality``."""
         return {
-            f"{test.dataset}/{kind}/{quality}": self._path(test, kind, quality)
+            f"{test.dataset}/{kind}/{quality}": self._data / test.tables.format(manipulation=kind, quality=quality)
             for test in self._sets.values()
             for kind in (test.real, *test.manipulations)
             for quality in test.qualities
@@ -86,16 +85,11 @@ class Tests:
                     np.save(file, array)
         return Images(np.load(pixels, mmap_mode="r"), np.load(component))
 
-    def _crops(self, name: str, crop: CropRecipe) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
+    def _crops(self, name: str, recipe: CropRecipe) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.str_]]:
         table, rows = self._rows(name)
-        finder: FaceDetector | None = None
-        if self._set(name).recrop:
-            from unmask.faces.mtcnn import MTCNN
-
-            finder = MTCNN()
         left_out: list[dict[str, str]] = []
-        read = partial(face_crop, table, recipe=crop, face_detector=finder)
-        crops = dict(readable(rows, read, left_out))
+        read = cropper(recipe if self._set(name).recrop else None)
+        crops = dict(readable(rows, partial(read, table), left_out))
         for each in left_out:
             log.warning("left out of the test: %s: %s", each["row"], each["reason"])
         if not crops:
@@ -129,6 +123,3 @@ class Tests:
             images = self.images(name, scorer)
             scored[name] = Scored(scorer.log_odds(images.pixels), images.component)
         return scored
-
-    def _path(self, test: TestSet, kind: str, quality: str) -> Path:
-        return self._data / test.tables.format(manipulation=kind, quality=quality)
