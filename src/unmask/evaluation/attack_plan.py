@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +58,17 @@ class Trial:
         return f"{self.attack}/{self.method}/{self.strength}"
 
 
+def _always(control: Adversary) -> Callable[[Attack, Tensor], Adversary]:
+    return lambda attack, labels: control
+
+
 def _noise() -> Iterator[Trial]:
     for level in NOISE_LEVELS:
         eps = level / 255
-        control = RandomNoise(eps)
-        yield Trial("noise", "FGSM", f"{level}/255", Noise(eps), lambda *_, same=control: same)
+        control = _always(RandomNoise(eps))
+        yield Trial("noise", "FGSM", f"{level}/255", Noise(eps), control)
         pgd = Noise(eps, steps=_PGD_STEPS, random_start=True)
-        yield Trial("noise", f"PGD, {_PGD_STEPS} steps", f"{level}/255", pgd, lambda *_, same=control: same)
+        yield Trial("noise", f"PGD, {_PGD_STEPS} steps", f"{level}/255", pgd, control)
 
 
 def _blur() -> Iterator[Trial]:
@@ -75,25 +80,20 @@ def _blur() -> Iterator[Trial]:
                 sigma, _SIGMA_MIN, steps=steps, alpha=step_within(way, steps, None), random_start=False
             )
             name = f"{steps} step{'s' if steps > 1 else ''}"
-            yield Trial("blur", name, f"{sigma:g} px", adversary, _MatchedBlur(adversary.kernel_size))
+            yield Trial("blur", name, f"{sigma:g} px", adversary, partial(_matched_blur, adversary.kernel_size))
 
 
-@dataclass(frozen=True)
-class _MatchedBlur:
+def _matched_blur(kernel_size: int, attack: Attack, labels: Tensor) -> Adversary:
     """The control of a blur: its sigmas of this batch, reals and fakes apart, at pixels drawn at random."""
-
-    kernel_size: int
-
-    def __call__(self, attack: Attack, labels: Tensor) -> Adversary:
-        assert attack.map is not None
-        both = 0 < int(labels.sum()) < len(labels)
-        return RandomBlur.matched(attack.map, labels if both else None, self.kernel_size)
+    assert attack.map is not None
+    both = 0 < int(labels.sum()) < len(labels)
+    return RandomBlur.matched(attack.map, labels if both else None, kernel_size)
 
 
 def _flow() -> Iterator[Trial]:
     for bound in DISPLACEMENTS:
-        control = RandomFlow(bound, _STEPS)
-        yield Trial("flow", f"{_STEPS} steps", f"{bound:g} px", Flow(bound, _STEPS), lambda *_, same=control: same)
+        control = _always(RandomFlow(bound, _STEPS))
+        yield Trial("flow", f"{_STEPS} steps", f"{bound:g} px", Flow(bound, _STEPS), control)
 
 
 def _kernel() -> Iterator[Trial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -179,8 +180,7 @@ def _play(
 ) -> tuple[dict[str, _Record], list[int], list[dict[str, str]]]:
     """Every trial on the rows: what was measured, which of them could be read, and why the others could not."""
     left_out: list[dict[str, str]] = []
-    records = {_CLEAN: _Record()}
-    records |= {key: _Record() for trial in trials for key in (trial.name, trial.name + _CONTROL)}
+    records: dict[str, _Record] = defaultdict(_Record)
     kept: list[int] = []
     classifier = _Folded(scorer.model)
     qualities = [trial.quality for trial in trials if trial.quality is not None]
