@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any, NotRequired, TypedDict
 
@@ -122,24 +122,14 @@ class Card:
     tested: QualityLimits | None = None
     adversary: Mapping[str, Any] | None = None
     weights_sha256: str = ""
-    format: int = field(default=FORMAT)
+    format: int = FORMAT
 
     def __post_init__(self) -> None:
         _check(self.format == FORMAT, f"card format {self.format!r}, this version of unmask reads {FORMAT}")
-        for name in (
-            "backbone",
-            "threshold_rule",
-            "uncertain_rule",
-            "licence",
-            "intended_use",
-            "version",
-            "weights_sha256",
-        ):
+        texts = ("backbone", "threshold_rule", "uncertain_rule", "licence", "intended_use", "version", "weights_sha256")
+        for name in texts:
             _check(isinstance(getattr(self, name), str), f"'{name}' must be text")
-        _check(
-            _BACKBONE.fullmatch(self.backbone) is not None,
-            f"backbone {self.backbone!r} is no timm model name",
-        )
+        _check(_BACKBONE.fullmatch(self.backbone) is not None, f"backbone {self.backbone!r} is no timm model name")
         for name in ("classes", "limits"):
             value = getattr(self, name)
             _check(_is_list(value) and all(isinstance(item, str) for item in value), f"'{name}' must list texts")
@@ -150,27 +140,17 @@ class Card:
         _check(type(size) is int and 8 <= size <= 4096, f"input_size {size!r} is no whole number in 8..4096")
         for name in ("mean", "std"):
             value = getattr(self, name)
-            _check(
-                _is_list(value) and len(value) == 3 and all(map(_is_number, value)),
-                f"'{name}' needs 3 numbers",
-            )
+            _check(_are_numbers(value) and len(value) == 3, f"'{name}' needs 3 numbers")
         _check(all(value > 0 for value in self.std), "'std' must be above 0")
         _check(isinstance(self.crop, CropRecipe), "'crop' must be a crop recipe")
         for name in ("training", "results"):
             _check(isinstance(getattr(self, name), Mapping), f"'{name}' must be an object")
         self._check_calibration()
-        _check(
-            _is_number(self.threshold) and 0 <= self.threshold <= 1,
-            f"threshold {self.threshold!r} not in [0, 1]",
-        )
+        _check(_is_number(self.threshold) and 0 <= self.threshold <= 1, f"threshold {self.threshold!r} not in [0, 1]")
         if self.uncertain is not None:
             band = self.uncertain
-            _check(
-                _is_list(band) and len(band) == 2 and all(map(_is_number, band)),
-                "'uncertain' needs 2 numbers",
-            )
+            _check(_are_numbers(band) and len(band) == 2, "'uncertain' needs 2 numbers")
             _check(0 <= band[0] <= band[1] <= 1, f"'uncertain' {list(band)} is no interval in [0, 1]")
-
         _check(self.tested is None or isinstance(self.tested, QualityLimits), "'tested' must be an object")
         if self.adversary is not None:
             _check(isinstance(self.adversary, Mapping), "'adversary' must be an object")
@@ -189,8 +169,7 @@ class Card:
         if value["method"] != "isotonic":
             return
         for name in ("log_odds", "probability"):
-            table: Any = value.get(name)
-            _check(_is_list(table) and all(map(_is_number, table or ())), "'isotonic' needs a table")
+            _check(_are_numbers(value.get(name)), "'isotonic' needs a table")
         knots, level = value["log_odds"], value["probability"]
         same = len(knots) == len(level) >= 2
         _check(same, "the table of 'isotonic' needs as many log-odds as probabilities, 2 or more")
@@ -203,11 +182,10 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with every field; :meth:`from_json` gives an equal card back."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        lists = {name: list(plain[name]) for name in ("classes", "mean", "std", "limits")}
+        lists = {name: list(getattr(self, name)) for name in ("classes", "mean", "std", "limits")}
         band = None if self.uncertain is None else list(self.uncertain)
         tested = None if self.tested is None else asdict(self.tested)
-        return {**plain, **lists, "crop": self.crop.to_dict(), "uncertain": band, "tested": tested}
+        return {**vars(self), **lists, "crop": self.crop.to_dict(), "uncertain": band, "tested": tested}
 
     @classmethod
     def from_json(cls, value: Any) -> Card:
@@ -219,15 +197,10 @@ class Card:
         _check(isinstance(value, Mapping), "a card must be a JSON object")
         # The format is looked at first: a card of another version may differ in everything else.
         _check("format" in value, "'format' is missing: not a detector card")
-        _check(
-            value["format"] == FORMAT,
-            f"card format {value['format']!r}, this version of unmask reads {FORMAT}",
-        )
-        known = {item.name for item in fields(cls)}
-        optional = {"uncertain", "uncertain_rule", "tested", "adversary", "weights_sha256"}
-        missing = sorted(known - optional - set(value))
+        _check(value["format"] == FORMAT, f"card format {value['format']!r}, this version of unmask reads {FORMAT}")
+        missing = sorted(item.name for item in fields(cls) if item.default is MISSING and item.name not in value)
         _check(not missing, f"the card lacks {', '.join(missing)}")
-        unknown = sorted(set(value) - known)
+        unknown = sorted(set(value) - {item.name for item in fields(cls)})
         _check(not unknown, f"the card has unknown fields: {', '.join(unknown)}")
         crop = value["crop"]
         _check(isinstance(crop, Mapping), "'crop' must be an object")
@@ -235,8 +208,7 @@ class Card:
             recipe = CropRecipe.from_dict(dict(crop))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"'crop' is no crop recipe ({error})") from error
-        band = value.get("uncertain")
-        tested = value.get("tested")
+        band, tested = value.get("uncertain"), value.get("tested")
         if tested is not None:
             _check(isinstance(tested, Mapping), "'tested' must be an object")
             try:
@@ -254,6 +226,10 @@ def _check(condition: bool, reason: str) -> None:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
+
+
+def _are_numbers(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_number, value))
 
 
 def _is_number(value: Any) -> bool:
