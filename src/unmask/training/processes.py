@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,12 +50,12 @@ def average_gradients(parameters: list[nn.Parameter]) -> None:
         if parameter.grad is None:
             # A rank without an image of one class has no gradient for that class's generator, but must take part.
             parameter.grad = torch.zeros_like(parameter)
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+
+    def average(flat: Tensor) -> None:
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+
+    _as_one([parameter.grad for parameter in parameters if parameter.grad is not None], average)
 
 
 def same_start(module: nn.Module) -> None:
@@ -68,12 +70,16 @@ def same_buffers(module: nn.Module) -> None:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
-    if not buffers:
-        return  # on every rank; most adversaries have none, and NCCL takes no tensor of the CPU in their place
-    flat = torch.cat([buffer.flatten() for buffer in buffers])
-    dist.broadcast(flat, 0)
-    for buffer, part in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
-        buffer.copy_(part.view_as(buffer))
+    if buffers:  # alike on every rank; most adversaries have none, and NCCL takes no tensor of the CPU in their place
+        _as_one(buffers, partial(dist.broadcast, src=0))
+
+
+def _as_one(tensors: list[Tensor], collective: Callable[[Tensor], Any]) -> None:
+    """Change tensors in place by one collective call on all of them, laid end to end."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    collective(flat)
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def mean(value: Tensor) -> float:
