@@ -14,10 +14,10 @@ Where a run is trained on several manipulations at once (``"face-swap+reenact"``
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Literal, get_args
 
 from unmask.errors import UnmaskError
 from unmask.training.recipe import Recipe, build, read_recipe, read_toml
@@ -33,7 +33,7 @@ QUICK = (
 )
 
 Scope = Literal["in-domain", "Q", "GF", "GFQ", "GFD"]
-SCOPES: tuple[Scope, ...] = ("in-domain", "Q", "GF", "GFQ", "GFD")
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Protocol:
     claim: Literal["choose", "report"] = "report"
     set: tuple[str, ...] = ()
     best: str = ""
-    folder: str = field(default=".")
+    folder: str = "."
 
     def __post_init__(self) -> None:
         if not self.seeds or not self.tests or not self.methods:
@@ -283,10 +283,7 @@ def read_protocol(path: str | Path, *, quick: bool = False) -> Protocol:
     content = read_toml(Path(path), "protocol")
     if "folder" in content:
         raise UnmaskError(path, "unknown key 'folder'")
-    try:
-        protocol = build(Protocol, {**content, "folder": str(Path(path).parent)}, str(path))
-    except TypeError as error:  # a field without a default is missing
-        raise UnmaskError(path, str(error).replace("Protocol.__init__() ", "")) from error
+    protocol = build(Protocol, {**content, "folder": str(Path(path).parent)}, str(path))
     for method in protocol.methods:  # a mistyped override is found now, not after hours
         protocol.recipe_of(Run(protocol.training.manipulations[0], method.name, protocol.seeds[0]), Path())
     return protocol.quick() if quick else protocol

@@ -23,8 +23,9 @@ def render(summary: Mapping[str, Any]) -> Table:
     table.add_column("img/s", justify="right")
     for name, method in summary["methods"].items():
         row: list[str] = []
+        gains = summary["gains"].get(name, {})
         for scope in scopes:
-            row += [spread_text(method.get(scope)), _gain(summary["gains"].get(name, {}).get(scope))]
+            row += [spread_text(method.get(scope)), _interval(gains.get(scope, {}).get("over_plain"))]
         speed = method["images_per_second"]
         table.add_row(cell(name), *row, "" if speed is None else f"{speed:.1f}")
     return table
@@ -51,10 +52,6 @@ def spread_text(spread: Mapping[str, Any] | None) -> str:
     if spread is None:
         return ""
     return f"{spread['mean']:.1f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.1f}")
-
-
-def _gain(gains: Mapping[str, Any] | None) -> str:
-    return _interval(None if gains is None else gains["over_plain"])
 
 
 def _interval(over: Mapping[str, Any] | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Comparison:
     out: Path
     summary: Mapping[str, Any]
     measured: Sequence[Measured]
+    _held: dict[str, tuple[Mapping[str, Array], Mapping[str, Any]]] = field(default_factory=dict, init=False)
 
     def of(self, method: str) -> list[Measured]:
         """The finished runs of a method."""
@@ -73,10 +74,6 @@ class Comparison:
         """What to say where intervals over seeds were meant to be, and no method has two."""
         most = max((len({each.run.seed for each in self.of(name)}) for name in self.finished), default=0)
         return ["Intervals over seeds: no method has more than a single seed."] if most == 1 else []
-
-    @cached_property
-    def _held(self) -> dict[str, tuple[Mapping[str, Array], Mapping[str, Any]]]:
-        return {}
 
     def outcome(self, run: Run) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
         """Raw log-odds of every test table, and the run's ``result.json``; read once."""
