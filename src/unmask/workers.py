@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -63,19 +64,16 @@ def work(
     remaining = iter(items)
     team: list[Worker[Item, Result]] = []
     try:
-        for item in remaining:
+        for item in itertools.islice(remaining, workers):
             team.append(Worker(functools.partial(without_progress, make), timeout=timeout, memory=memory))
             team[-1].begin(item)
-            if len(team) == workers:
-                break
         while busy := [worker for worker in team if worker.busy]:
             ready = wait([worker.connection for worker in busy], _POLL)
             for worker in busy:
                 answer = worker.poll(worker.connection in ready)
                 if answer is not None:
-                    for item in remaining:
+                    for item in itertools.islice(remaining, 1):
                         worker.begin(item)
-                        break
                     yield answer
     except WorkerDied as error:
         if isinstance(error.__cause__, ModuleNotFoundError):
