@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,9 +96,9 @@ class OnnxScorer:
         return np.concatenate(parts) if parts else np.empty((0, *empty), np.float32)
 
 
-def _card_inside(session: object, path: Path) -> Card:
-    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)  # type: ignore[attr-defined]
-    inputs = [(item.name, item.type) for item in session.get_inputs()]  # type: ignore[attr-defined]
+def _card_inside(session: Any, path: Path) -> Card:
+    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    inputs = [(item.name, item.type) for item in session.get_inputs()]
     if text is None or inputs != [("crops", "tensor(uint8)")]:
         raise UnmaskError(path, "is an ONNX model, but none that unmask export wrote")
     try:

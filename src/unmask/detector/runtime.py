@@ -47,9 +47,7 @@ def _prefers_onnx(name_or_path: str | os.PathLike[str]) -> bool:
     folder = find_detector(name_or_path)
     if not (folder / ONNX).is_file() or path.name == WEIGHTS:
         return False
-    if not (folder / WEIGHTS).is_file() or not _has_gpu():
-        return True
-    if find_spec("torch") is None:
+    if not (folder / WEIGHTS).is_file() or not _has_gpu() or find_spec("torch") is None:
         return True
     import torch
 

@@ -138,7 +138,7 @@ def fit_calibration(
     folds = list(StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(raw, labels, members))
     fits = [fit_temperature, fit_platt]
     fits += [fit_isotonic] if min(labels.sum(), (~labels).sum()) >= _ENOUGH else []
-    best, best_loss, best_ece = None, np.empty(0), 0.0
+    best, best_loss, best_ece = None, np.zeros(len(raw)), 0.0
     for fit in fits:
         held = np.empty(len(raw))
         try:
@@ -148,7 +148,7 @@ def fit_calibration(
             continue
         loss = -np.log(np.clip(np.where(labels, held, 1 - held), 1e-12, 1))
         error = measure(labels, held)["ece"] or 0.0
-        gain = best_loss - loss if best is not None else np.ones(2)
+        gain = best_loss - loss
         if best is None or (gain.mean() > gain.std() / np.sqrt(len(gain)) and error <= best_ece):
             best, best_loss, best_ece = fit, loss, error
     return chosen if best is None else best(raw, labels)
