@@ -77,12 +77,12 @@ def run(options: argparse.Namespace) -> int:
             false_negative_rate=options.fnr,
             progress=None if show is None else lambda done, total: show("scores", done, total),
         )
-    _print(found.after, found.held_out)
+    _print(found.card, found.held_out)
     code = failures([f"{row['row']}: {row['reason']}" for row in found.left_out])
     if options.out is None:
         return code
     out = Path(options.out)
-    write_card(find_detector(options.detector), out, found.after)
+    write_card(find_detector(options.detector), out, found.card)
     if options.adversary:
         from unmask.detector.adversary import fit_adversary, save_adversary
 
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
             "steps": options.adversary,
             **losses,
         }
-        save_adversary(out, found.after, adversary, "blur-generator", {}, origin)
+        save_adversary(out, found.card, adversary, "blur-generator", {}, origin)
         print(
             f"adversary    cross entropy {losses['loss_before']:.3f}, blurred {losses['loss_after']:.3f},"
             f" by the map of another face {losses['loss_control']:.3f}"

@@ -74,19 +74,18 @@ def with_calibration(
 
 @dataclass(frozen=True)
 class Recalibration:
-    """A detector's card before and after.
+    """What was fitted to validation rows.
 
     Attributes:
-        before, after: the cards.
+        card: the detector's, as it is now to be.
         left_out: rows whose image cannot be decoded: ``row`` and ``reason``.
         held_out: calibration error and log loss on the half of the rows that the fit did not see: ``ece_before``,
             ``ece_after``, ``log_loss_before``, ``log_loss_after``, ``rows``.
     """
 
-    before: Card
-    after: Card
+    card: Card
     held_out: dict[str, float]
-    left_out: Sequence[Mapping[str, str]] = ()
+    left_out: Sequence[Mapping[str, str]]
 
 
 def recalibrate(
@@ -122,8 +121,8 @@ def recalibrate(
     except UnmaskError:  # too few to hold any out, which the whole may still be enough for
         held_out = {}
     found = fit_verdicts(odds, fake, clusters, false_positive_rate, false_negative_rate)
-    after = replace(scorer.card, **vars(found), tested=measure_tested(table))
-    return Recalibration(scorer.card, after, held_out, left_out)
+    card = replace(scorer.card, **vars(found), tested=measure_tested(table))
+    return Recalibration(card, held_out, left_out)
 
 
 def write_card(source: Path, folder: Path, card: Card) -> None:

@@ -261,14 +261,12 @@ class _Run:
             f"{self.device} {self.players.precision}",
         ]
         parts += [f"{self.world} processes"] if self.world > 1 else []
-        parts += [
-            f"{len(self.table)} rows, {len(self.batches)} steps an epoch",
-            f"adversary {self.recipe.adversary.name}",
-        ]
+        parts += [f"{len(self.table)} rows, {len(self.batches)} steps an epoch"]
         if self.batches.left_out:
-            parts.insert(-1, f"{self.batches.left_out} fakes left out, whose originals are not there")
+            parts += [f"{self.batches.left_out} fakes left out, whose originals are not there"]
         if (forging := self.batches.forging) is not None:
-            parts.insert(-1, f"{100 * forging.share:g} % of the fakes self-blended, of {forging.usable.sum()} reals")
+            parts += [f"{100 * forging.share:g} % of the fakes self-blended, of {forging.usable.sum()} reals"]
+        parts += [f"adversary {self.recipe.adversary.name}"]
         if self.players.adversary is not None:
             parts += [f"{game.play}, {game.adversarial}, lambda {game.weight:g}"]
             if self.players.adversary.learns:
