@@ -120,61 +120,22 @@ def check_options(kernel_size: int, implementation: str) -> None:
 
 
 # --- the fused kernels as operators of torch ---------------------------------------------------------------
-#
-# The module of the kernels is imported at the first call, because Numba takes a while to import.
 
 
-@torch.library.custom_op("unmask::pixelwise_gaussian_blur", mutates_args=(), device_types="cpu")
+def kernels_for(x: Tensor) -> Any:
+    """The module with the kernels of a tensor's device, imported at the first call: Numba takes a while to import."""
+    if x.device.type == "cuda":
+        from unmask.game import blur_triton
+
+        return blur_triton
+    from unmask.game import blur_cpu
+
+    return blur_cpu
+
+
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur", mutates_args=())
 def fused(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_cpu
-
-    return blur_cpu.blur(x, sigma, kernel_size)[0]
-
-
-@torch.library.custom_op("unmask::pixelwise_gaussian_blur_with_slope", mutates_args=(), device_types="cpu")
-def fused_with_slope(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    """The blur, and its derivative towards sigma: (B, C, H, W) both."""
-    from unmask.game import blur_cpu
-
-    return blur_cpu.blur(x, sigma, kernel_size, keep_slope=True)
-
-
-@torch.library.custom_op("unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=(), device_types="cpu")
-def image_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_cpu
-
-    return blur_cpu.blur_gradient_to_image(grad, x, sigma, kernel_size)
-
-
-@torch.library.custom_op("unmask::pixelwise_gaussian_blur_sigma_gradient", mutates_args=(), device_types="cpu")
-def sigma_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_cpu
-
-    return blur_cpu.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
-
-
-@torch.library.custom_op("unmask::pixelwise_gaussian_blur_contract", mutates_args=(), device_types="cpu")
-def contract(grad: Tensor, slope: Tensor) -> Tensor:
-    from unmask.game import blur_cpu
-
-    return blur_cpu.contract(grad, slope)
-
-
-@contract.register_fake
-def _(grad: Tensor, slope: Tensor) -> Tensor:
-    return torch.empty_like(grad[:, :1], memory_format=torch.contiguous_format)
-
-
-@fused_with_slope.register_fake
-def _(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(x)
-
-
-@fused.register_kernel("cuda")
-def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_triton
-
-    return blur_triton.blur(x, sigma, kernel_size)
+    return kernels_for(x).blur(x, sigma, kernel_size)
 
 
 @fused.register_fake
@@ -182,11 +143,9 @@ def _(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
 
 
-@image_gradient.register_kernel("cuda")
-def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_triton
-
-    return blur_triton.blur_gradient_to_image(grad, x, sigma, kernel_size)
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_image_gradient", mutates_args=())
+def image_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return kernels_for(x).blur_gradient_to_image(grad, x, sigma, kernel_size)
 
 
 @image_gradient.register_fake
@@ -194,16 +153,35 @@ def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(x)
 
 
-@sigma_gradient.register_kernel("cuda")
-def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    from unmask.game import blur_triton
-
-    return blur_triton.blur_gradient_to_sigma(grad, x, sigma, kernel_size)
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_sigma_gradient", mutates_args=())
+def sigma_gradient(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    return kernels_for(x).blur_gradient_to_sigma(grad, x, sigma, kernel_size)
 
 
 @sigma_gradient.register_fake
 def _(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return torch.empty_like(sigma)
+
+
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_with_slope", mutates_args=(), device_types="cpu")
+def fused_with_slope(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    """The blur, and its derivative towards sigma: (B, C, H, W) both."""
+    return kernels_for(x).blur_with_slope(x, sigma, kernel_size)
+
+
+@fused_with_slope.register_fake
+def _(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x)
+
+
+@torch.library.custom_op("unmask::pixelwise_gaussian_blur_contract", mutates_args=(), device_types="cpu")
+def contract(grad: Tensor, slope: Tensor) -> Tensor:
+    return kernels_for(grad).contract(grad, slope)
+
+
+@contract.register_fake
+def _(grad: Tensor, slope: Tensor) -> Tensor:
+    return torch.empty_like(grad[:, :1], memory_format=torch.contiguous_format)
 
 
 def keeps_slope(x: Tensor, sigma: Tensor) -> bool:

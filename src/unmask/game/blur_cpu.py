@@ -23,31 +23,40 @@ from unmask.game.threads import in_parallel
 BLOCK = 98_304
 
 
-def blur(x: Tensor, sigma: Tensor, kernel_size: int, keep_slope: bool = False) -> tuple[Tensor, Tensor]:
-    """The blur of x (B, C, H, W) by sigma (B, 1, H, W), of shapes already checked, and its derivative towards sigma.
-
-    The derivative is shaped as x; empty unless it is to be kept.
+def blur(x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    """The blur of x (B, C, H, W) by sigma (B, 1, H, W), of shapes already checked.
 
     Raises:
         ValueError: sigma has negative values.
     """
+    return _blur(x, sigma, kernel_size, slope=x.new_empty((0, 0, 0, 0)))
+
+
+def blur_with_slope(x: Tensor, sigma: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
+    """The same, and its derivative towards sigma, (B, C, H, W)."""
+    slope = torch.empty_like(x)
+    return _blur(x, sigma, kernel_size, slope), slope
+
+
+def _blur(x: Tensor, sigma: Tensor, kernel_size: int, slope: Tensor) -> Tensor:
+    """The blur; a slope that is not empty is filled on the way."""
     out = torch.empty_like(x)
-    slope = torch.empty_like(x) if keep_slope else x.new_empty((0, 0, 0, 0))
     tensors = (x, in_precision_of(x, sigma), out, slope)
-    unit = row_unit(x, out, *([slope] if keep_slope else ())) if kernel_size == 3 else 0
+    unit = row_unit(x, out) if kernel_size == 3 else 0
     if unit:
         negative = over_rows(blur_rows_3x3, tensors, kernel_size, unit)
     else:
         negative = over_rows(blur_rows, tensors, kernel_size)
     if any(negative):
         raise ValueError("sigma has negative values: it is a standard deviation in pixels, >= 0")
-    return out, slope
+    return out
 
 
 def blur_gradient_to_sigma(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     """The gradient (B, 1, H, W) towards sigma, from that towards the blurred image (B, C, H, W)."""
-    result = torch.empty_like(sigma, dtype=computed_in(x))
-    tensors = (grad, x, in_precision_of(x, sigma), result)
+    spread = in_precision_of(x, sigma)
+    result = torch.empty_like(spread)
+    tensors = (grad, x, spread, result)
     unit = row_unit(grad, x) if kernel_size == 3 else 0
     if unit:
         over_rows(sigma_gradient_rows_3x3, tensors, kernel_size, unit)
@@ -83,13 +92,9 @@ def blur_gradient_to_image(grad: Tensor, x: Tensor, sigma: Tensor, kernel_size: 
     return result
 
 
-def computed_in(x: Tensor) -> torch.dtype:
-    """float64 for float64 images, float32 for all others."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
 def in_precision_of(x: Tensor, sigma: Tensor) -> Tensor:
-    return sigma.to(computed_in(x))
+    """Sigma as the kernels compute: in the precision of x, at least float32."""
+    return sigma.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def over_rows(kernel: Callable, tensors: tuple[Tensor, ...], kernel_size: int, *options: int) -> list[Any]:

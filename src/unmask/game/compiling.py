@@ -27,8 +27,7 @@ def kernel(*called: ModuleType) -> Callable[[Callable], Callable]:
     content = b"".join(Path(str(module.__file__)).read_bytes() for module in called)
 
     def compile_and_keep(function: Callable) -> Callable:
-        if called:
-            function.__qualname__ += f"_{zlib.crc32(content):08x}"
+        function.__qualname__ += f"_{zlib.crc32(content):08x}"
         try:
             return njit(cache=True, **OPTIONS)(function)
         except RuntimeError:  # no folder can be written to
