@@ -73,14 +73,11 @@ def _places(root: Folder, dataset: str, findings: Findings) -> Iterator[tuple[st
     """Place in the data set as its list writes it, method, and clips of every folder with clips."""
     for name in REALS:
         yield name, "real", sequences(root.at(name), findings)
-    fakes = root.at(FAKES)
-    if fakes is None:
-        return
     if dataset != PLUS_PLUS:
-        yield FAKES, FAKES, sequences(fakes, findings)
+        yield FAKES, FAKES, sequences(root.at(FAKES), findings)
         return
     for scenario in SCENARIOS:
-        for method, folder in (inner.folders if (inner := fakes.at(scenario)) else {}).items():
+        for method, folder in (inner.folders if (inner := root.at(FAKES, scenario)) else {}).items():
             yield f"{FAKES}/{scenario}/{method}", method, sequences(folder, findings)
 
 

@@ -69,26 +69,24 @@ def describe(index: Index) -> Description:
     )
     problems = (
         *index.problems,
-        *_empty(clip.paths for clip in index.clips),
-        *_empty(clip.masks for clip in index.clips),
+        *_empty(path for clip in index.clips for path in clip.paths),
+        *_empty(path for clip in index.clips for path in clip.masks),
     )
     return Description(index.layout, counts, problems, (*index.notes, *_remarks(index.clips)))
 
 
 def _order(kind: _Kind) -> tuple[Any, ...]:
     dataset, method, quality, split, label = kind
-    place = ("train", "val", "test").index(split) if split in ("train", "val", "test") else 3
-    return dataset, label != "real", method, quality, place, split
+    return dataset, label != "real", method, quality, {"train": 0, "val": 1, "test": 2}.get(split, 3), split
 
 
-def _empty(paths: Iterable[tuple[Path, ...]]) -> Iterable[Problem]:
-    for group in paths:
-        for path in group:
-            try:
-                if not path.stat().st_size:
-                    yield Problem(str(path), "the file is empty")
-            except OSError as error:
-                yield Problem(str(path), f"cannot be read ({error.strerror})")
+def _empty(paths: Iterable[Path]) -> Iterable[Problem]:
+    for path in paths:
+        try:
+            if not path.stat().st_size:
+                yield Problem(str(path), "the file is empty")
+        except OSError as error:
+            yield Problem(str(path), f"cannot be read ({error.strerror})")
 
 
 def _remarks(clips: tuple[Clip, ...]) -> Iterable[str]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, Findings, own_source, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import children, frames_of
 from unmask.faces.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -79,18 +79,17 @@ def _clip(file: Path, number: int, row: dict[str, str], findings: Findings) -> C
             where, f"label {label} with method {method!r}: a method is for fakes, `real` for reals; left out"
         )
         return None
-    split = row.get("split", "")
-    if split and split.casefold() not in SPLITS:
-        findings.problem(where, f"split {split!r} is not train, val or test; the clip is taken without one")
+    split = split_of(row.get("split", ""))
+    if row.get("split") and not split:
+        findings.problem(where, f"split {row['split']!r} is not train, val or test; the clip is taken without one")
     video = row.get("video") or str(Path(name).with_suffix("") if path.is_file() else Path(name))
-    own = video if label == "real" else f"{method}/{video}"
-    source = row.get("source") or own
+    source = row.get("source") or own_source(method, video)
     return Clip(
         paths=paths,
         method=method,
         dataset=row.get("dataset") or file.stem,
         quality=row.get("quality") or AS_IT_IS,
-        split=SPLITS.get(split.casefold(), ""),
+        split=split,
         video=video,
         source=source,
         component=source,

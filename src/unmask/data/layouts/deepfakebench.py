@@ -7,13 +7,13 @@ write the same. Its users keep what they have prepared.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unmask.data.layouts import celeb, deeperforensics, dfdc, ffpp, uadfv
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, Findings, own_source, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import frames_of
 
@@ -54,14 +54,6 @@ _METHODS = {
 _RANK = {"test": 3, "val": 2, "train": 1, "": 0}
 
 
-@dataclass(frozen=True)
-class _Leaf:
-    """An entry of a JSON file: where it stands in it, and what it says."""
-
-    keys: tuple[str, ...]
-    facts: Mapping[str, Any]
-
-
 def read_deepfakebench(src: Path, findings: Findings) -> bool:
     """Every ``dataset_json/*.json`` below SRC, or one such file: data set, label, split, [quality], clip, frames.
 
@@ -80,8 +72,8 @@ def read_deepfakebench(src: Path, findings: Findings) -> bool:
             findings.problem(file, "names no clip with `frames`: is no JSON file of DeepfakeBench")
         read += bool(leaves)
         locate = _locator(file, src)
-        for leaf in leaves:
-            clip = _clip(leaf, file, locate, findings)
+        for keys, facts in leaves:
+            clip = _clip(keys, facts, file, locate, findings)
             if clip is None:
                 continue
             first = clips.setdefault(clip.key, clip)
@@ -90,7 +82,7 @@ def read_deepfakebench(src: Path, findings: Findings) -> bool:
             if set(first.paths) != set(clip.paths):
                 findings.problem(
                     file,
-                    f"{'/'.join(leaf.keys)}: would be the same clip ({clip.key}) as {first.paths[0].parent}, left out",
+                    f"{'/'.join(keys)}: would be the same clip ({clip.key}) as {first.paths[0].parent}, left out",
                 )
             elif first.split != clip.split:
                 several.add(clip.key)
@@ -113,25 +105,23 @@ def read_deepfakebench(src: Path, findings: Findings) -> bool:
 def _files(src: Path) -> list[Path]:
     if src.is_file():
         return [src] if src.suffix.lower() == ".json" else []
-    for place in _PLACES:
-        files = sorted(path for path in (src / place).glob("*.json")) if (src / place).is_dir() else []
-        if files:
-            return files
-    return []
+    return next((files for place in _PLACES if (files := sorted((src / place).glob("*.json")))), [])
 
 
-def _leaves(tree: Any, keys: tuple[str, ...]) -> Iterator[_Leaf]:
+def _leaves(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The entries of a JSON file: where each stands in it, and what it says."""
     if isinstance(tree, dict):
         if "frames" in tree and not isinstance(tree["frames"], dict):
-            yield _Leaf(keys, tree)
+            yield keys, tree
         elif len(keys) < 8:
             for key, inner in tree.items():
                 yield from _leaves(inner, (*keys, key))
 
 
-def _clip(leaf: _Leaf, file: Path, locate: Callable[[str], Path | None], findings: Findings) -> Clip | None:
-    where, facts = "/".join(leaf.keys), leaf.facts
-    frames = facts["frames"]
+def _clip(
+    keys: tuple[str, ...], facts: dict[str, Any], file: Path, locate: Callable[[str], Path | None], findings: Findings
+) -> Clip | None:
+    where, frames = "/".join(keys), facts["frames"]
     if not isinstance(frames, list) or not all(isinstance(frame, str) for frame in frames):
         findings.problem(file, f"{where}: `frames` is no list of paths, left out")
         return None
@@ -146,12 +136,12 @@ def _clip(leaf: _Leaf, file: Path, locate: Callable[[str], Path | None], finding
     for frame, path in located.items():
         if path is None:
             findings.problem(frame, f"a frame that {file.name} names is missing")
-    group = facts.get("label") if isinstance(facts.get("label"), str) else leaf.keys[1] if len(leaf.keys) > 1 else ""
-    method, quality, split, video = _place(leaf.keys, str(group), Path(frames[0].replace("\\", "/")).parent.name)
+    group = label if isinstance(label := facts.get("label"), str) else keys[1] if len(keys) > 1 else ""
+    method, quality, split, video = _place(keys, group, Path(frames[0].replace("\\", "/")).parent.name)
     if not method:
         findings.problem(file, f"{where}: label {group!r} says neither real nor fake, left out")
         return None
-    dataset = _DATASETS.get(leaf.keys[0], leaf.keys[0])
+    dataset = _DATASETS.get(keys[0], keys[0])
     source, component, donor = _people(dataset, method, video)
     sequence = frames_of(video, dict.fromkeys(paths))
     return Clip(
@@ -180,8 +170,8 @@ def _place(keys: tuple[str, ...], group: str, folder: str) -> tuple[str, str, st
         method = "real"
     elif not method and (fake := re.fullmatch(r"(.+?)[-_]fake\w?", group, re.IGNORECASE)):
         method = fake[1]
-    split = next((SPLITS[key.casefold()] for key in keys[1:] if key.casefold() in SPLITS), "")
-    video = folder if keys[-1].casefold() in SPLITS else keys[-1]
+    split = next(filter(None, map(split_of, keys[1:])), "")
+    video = folder if split_of(keys[-1]) else keys[-1]
     quality = AS_IT_IS
     for key in keys[3:-1]:
         if key.casefold() in ffpp.QUALITIES:
@@ -205,7 +195,7 @@ def _people(dataset: str, method: str, video: str) -> tuple[str, str, str]:
         return source, actor or source, actor
     if dataset == uadfv.UADFV:
         return uadfv.source_of(video), uadfv.source_of(video), ""
-    own = video if method == "real" else f"{method}/{video}"
+    own = own_source(method, video)
     return own, own, ""
 
 

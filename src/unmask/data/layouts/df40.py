@@ -71,11 +71,7 @@ def read_df40(src: Path, findings: Findings) -> bool:
                 continue
             for within, clip, cropped in _clips(folder, ()):
                 findings.add(_clip(clip, method, within, split, cropped))
-    for folder in list(root.walk()):
-        for name, inner in folder.folders.items():
-            if name.casefold() in ASIDE:
-                inner.drop()
-    leftovers(root, findings)
+    leftovers(root, findings, ASIDE)
     return True
 
 
@@ -102,15 +98,15 @@ def _clip(clip: Sequence, method: str, within: tuple[str, ...], split: str, crop
     domain = next((name for name in ("ff", "cdf") if name in within), "")
     if not domain and re.fullmatch(r"\d{3}(_\d{3})?", clip.name) and source in pairs.split and not real:
         domain = "ff"
-    component = pairs.component(source) if domain == "ff" else source
-    if domain == "cdf":
+    if domain == "ff":
+        component = pairs.component(source)
+        split = split or pairs.split.get(source, "")
+    elif domain == "cdf":
         source, component, donor = celeb.people(clip.name)
-    if not domain:
+    else:
         # Real and fake images of other sources are numbered alike, and every manipulation numbers from 0.
         source = component = f"{method}/{'real' if real else 'fake'}/{clip.name}"
         donor = ""
-    if not split and domain == "ff":
-        split = pairs.split.get(source, "")
     return Clip(
         paths=clip.paths,
         method="real" if real else method,

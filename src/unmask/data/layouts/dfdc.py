@@ -7,11 +7,11 @@ parts, ``label``, ``split``, ``original``); Dolhansky et al., arXiv 2006.07397 a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import Folder, Sequence, has_folder, leftovers, scan, sequences
 
@@ -40,7 +40,7 @@ def read_dfdc(src: Path, findings: Findings) -> bool:
 
 
 def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
-    clips = {clip.name: clip for clip in _unique(sequences(folder, findings), findings)}
+    clips = _by_name(sequences(folder, findings), findings)
     named: set[str] = set()
     # The test set has both, and the labels are in the second.
     labels, metadata = folder.file("labels.csv"), folder.file("metadata.json")
@@ -61,7 +61,7 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
                 method=DFDC if label == "fake" else "real",
                 dataset=DFDC,
                 quality=AS_IT_IS,
-                split=SPLITS.get(split.casefold(), "") or split_of_folder,
+                split=split_of(split) or split_of_folder,
                 video=stem,
                 source=source,
                 component=source,
@@ -87,8 +87,7 @@ def _json_rows(path: Path, findings: Findings) -> Iterator[tuple[str, str, str, 
 def _csv_rows(path: Path, findings: Findings) -> Iterator[tuple[str, str, str, str]]:
     """Rows ``filename,label`` of the test set: 1 is fake, as in the challenge."""
     for number, row in findings.read_rows(path):
-        label = _label({"label": row.get("label")})
-        name = row.get("filename", "")
+        label, name = _label(row), row.get("filename", "")
         if label is None or not name:
             findings.problem(f"{path}:{number}", "is no row of a file name and a label 0 or 1")
         else:
@@ -111,7 +110,12 @@ def read_preview(src: Path, findings: Findings) -> bool:
         return False
     root = scan(src, findings)
     tops = {path.split("/")[0] for path in facts or ()} | {"original_videos", "method_A", "method_B"}
-    there = _by_name(root, tops, findings)
+    there = {
+        (top, name): clip
+        for top, folder in root.folders.items()
+        if top in tops
+        for name, clip in _by_name(_below(folder, findings), findings).items()
+    }
     entries = facts if facts is not None else {f"{top}/{name}": None for top, name in there}
     originals = {PurePosixPath(path).stem for path in entries if path.startswith("original")}
     for path, known in entries.items():
@@ -126,14 +130,13 @@ def read_preview(src: Path, findings: Findings) -> bool:
             continue
         person, donor = _preview_people(stem, known)
         source = stem if label == "real" else _preview_original(stem, person, donor, originals)
-        split = _text(known, "set").casefold()
         findings.add(
             Clip(
                 paths=clip.paths,
                 method=top if label == "fake" else "real",
                 dataset=PREVIEW,
                 quality=AS_IT_IS,
-                split=SPLITS.get(split, ""),
+                split=split_of(_text(known, "set")),
                 video=stem,
                 source=source,
                 component=person,
@@ -147,14 +150,9 @@ def read_preview(src: Path, findings: Findings) -> bool:
     return True
 
 
-def _by_name(root: Folder, tops: set[str], findings: Findings) -> dict[tuple[str, str], Sequence]:
-    found: dict[tuple[str, str], Sequence] = {}
-    for top, folder in root.folders.items():
-        for inner in list(folder.walk()) if top in tops else ():
-            for clip in sequences(inner, findings):
-                if found.setdefault((top, clip.name), clip) is not clip:
-                    findings.problem(clip.paths[0], f"has the name of {found[top, clip.name].paths[0]}, left out")
-    return found
+def _below(folder: Folder, findings: Findings) -> Iterator[Sequence]:
+    for inner in folder.walk():
+        yield from sequences(inner, findings)
 
 
 def _preview_people(stem: str, known: Any) -> tuple[str, str]:
@@ -170,13 +168,12 @@ def _preview_original(stem: str, person: str, donor: str, originals: set[str]) -
     return original if original in originals else person
 
 
-def _unique(clips: list[Sequence], findings: Findings) -> Iterator[Sequence]:
-    seen: dict[str, Sequence] = {}
+def _by_name(clips: Iterable[Sequence], findings: Findings) -> dict[str, Sequence]:
+    found: dict[str, Sequence] = {}
     for clip in clips:
-        if seen.setdefault(clip.name, clip) is clip:
-            yield clip
-        else:
-            findings.problem(clip.paths[0], f"has the name of {seen[clip.name].paths[0]}, left out")
+        if found.setdefault(clip.name, clip) is not clip:
+            findings.problem(clip.paths[0], f"has the name of {found[clip.name].paths[0]}, left out")
+    return found
 
 
 def _label(facts: Any) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, Findings, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import Folder, has_folder, leftovers, scan, sequences
 
@@ -31,9 +31,9 @@ def read_ffiw(src: Path, findings: Findings) -> bool:
             findings.problem(src / place, "missing")
             continue
         for name, folder in top.folders.items():
-            if name.casefold() not in SPLITS:
+            split = split_of(name)
+            if not split:
                 continue
-            split = SPLITS[name.casefold()]
             for clip in sequences(folder, findings):
                 video = f"{split}/{clip.name}"
                 if label == "real":
@@ -65,6 +65,6 @@ def _masks(folder: Folder | None) -> dict[str, tuple[Path, ...]]:
     found: dict[str, tuple[Path, ...]] = {}
     for name, inner in (folder.folders if folder else {}).items():
         for place in (inner, inner.at("videos")):
-            for video in place.videos if place and name.casefold() in SPLITS else ():
-                found[f"{SPLITS[name.casefold()]}/{Path(video).stem}"] = (place.path / video,)  # type: ignore[union-attr]
+            if place and (split := split_of(name)):
+                found |= {f"{split}/{Path(video).stem}": (place.path / video,) for video in place.videos}
     return found

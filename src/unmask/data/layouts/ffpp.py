@@ -26,6 +26,8 @@ QUALITIES = {"raw": "raw", "c0": "raw", "c23": "c23", "c40": "c40"}
 NEARLY_WHOLE = 0.5
 
 _PARTS = ("train", "val", "test")
+#: What comes with the data set and is no clip of it; downloaded videos are not cut yet.
+_ASIDE = (*ASIDE, "downloaded_videos")
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,16 @@ def read_ffpp(src: Path, findings: Findings) -> bool:
     if not has_folder(src, "original_sequences", "manipulated_sequences"):
         return False
     root = scan(src, findings)
-    real, fake = root.at("original_sequences"), root.at("manipulated_sequences")
     pairs = _pairs(root, findings)
     for method in ("youtube", *MANIPULATIONS):
-        folder = real and real.at("youtube") if method == "youtube" else fake and fake.at(method)
+        folder = root.at("original_sequences" if method == "youtube" else "manipulated_sequences", method)
         for quality, place, clips in _qualities(folder, findings):
             masks = _masks_of(folder, place)
             for clip in clips:
                 _add(clip, method, quality, pairs, masks(clip), findings)
             _name_missing(place, method, {clip.name for clip in clips}, pairs, findings)
     _read_dfd(root, findings)
-    _finish(root, findings)
+    leftovers(root, findings, _ASIDE)
     return True
 
 
@@ -105,7 +106,7 @@ def read_dfd(src: Path, findings: Findings) -> bool:
     root = scan(src, findings)
     if not _read_dfd(root, findings):
         return False
-    _finish(root, findings)
+    leftovers(root, findings, _ASIDE)
     return True
 
 
@@ -236,12 +237,3 @@ def _name_missing(place: Folder, method: str, names: set[str], pairs: Pairs, fin
             findings.problem(place.path / "videos" / f"{name}.mp4", "missing")
     elif missing:
         findings.note(f"{place.path}: {len(whole) - len(missing)} of {len(whole)} clips, taken as a sample")
-
-
-def _finish(root: Folder, findings: Findings) -> None:
-    """Leave aside what comes with the data set and is no clip of it: uncut downloads, masks, models."""
-    for folder in list(root.walk()):
-        for name, inner in folder.folders.items():
-            if name.casefold() in (*ASIDE, "downloaded_videos"):
-                inner.drop()
-    leftovers(root, findings)

@@ -24,12 +24,22 @@ SPLITS = {
 LABELS = {"real": "real", "0": "real", "fake": "fake", "1": "fake"}
 
 
+def split_of(name: str) -> str:
+    """The split that a word means, whatever its letters' case; empty if it means none."""
+    return SPLITS.get(name.casefold(), "")
+
+
+def own_source(method: str, video: str) -> str:
+    """The source of a clip of which nothing is known but its name: itself. Each manipulation has names of its own."""
+    return video if method == "real" else f"{method}/{video}"
+
+
 class Findings:
     """Filled by a reader, and turned into an :class:`~unmask.data.layouts.index.Index` at the end."""
 
     def __init__(self) -> None:
         self._clips: dict[str, Clip] = {}
-        self._problems: dict[tuple[str, str], Problem] = {}
+        self._problems: dict[Problem, None] = {}
         self._notes: dict[str, None] = {}
 
     def clips(self) -> Iterator[Clip]:
@@ -43,8 +53,7 @@ class Findings:
             self.problem(clip.paths[0], f"would be the same clip ({clip.key}) as {first.paths[0]}, left out")
 
     def problem(self, path: Path | str, reason: str) -> None:
-        problem = Problem(str(path), " ".join(reason.split()))
-        self._problems.setdefault((problem.path, problem.reason), problem)
+        self._problems.setdefault(Problem(str(path), " ".join(reason.split())))
 
     def note(self, text: str) -> None:
         self._notes.setdefault(" ".join(text.split()))
@@ -53,7 +62,7 @@ class Findings:
         return Index(
             layout,
             tuple(clip for _, clip in sorted(self._clips.items())),
-            tuple(self._problems.values()),
+            tuple(self._problems),
             tuple(self._notes),
         )
 

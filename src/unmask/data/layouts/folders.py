@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-from unmask.data.layouts.findings import AS_IT_IS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, Findings, own_source, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import Folder, Sequence, children, has_folder, leftovers, scan, take_frames, take_videos
 
@@ -17,12 +17,12 @@ def read_folders(src: Path, findings: Findings) -> bool:
     frames of one. Whether a folder of images below ``fake`` is a manipulation or a clip is told by ``real``: if that
     has folders of images, so has ``fake``. Nothing says which clips belong together: each is its own source.
     """
-    tops = [src, *(each for each in children(src) if each.name.casefold() in SPLITS)]
+    tops = [src, *(each for each in children(src) if split_of(each.name))]
     if not any(has_folder(top, "real", "fake") for top in tops):
         return False
     root = scan(src, findings)
     dataset = src.resolve().name
-    tree = [("", root)] + [(SPLITS[n.casefold()], f) for n, f in root.folders.items() if n.casefold() in SPLITS]
+    tree = [("", root)] + [(split, each) for name, each in root.folders.items() if (split := split_of(name))]
     for split, folder in tree:
         real, fake = folder.at("real"), folder.at("fake")
         if real is None and fake is None:
@@ -43,8 +43,8 @@ def read_folders(src: Path, findings: Findings) -> bool:
                     quality=AS_IT_IS,
                     split=split,
                     video=video,
-                    source=video if method == "real" else f"{method}/{video}",
-                    component=video if method == "real" else f"{method}/{video}",
+                    source=own_source(method, video),
+                    component=own_source(method, video),
                     frames=clip.frames,
                 )
             )

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from unmask.data.layouts import ffpp
 from unmask.data.layouts.csv_file import media_at, why_not
-from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, Findings, own_source, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import children, frames_of
 from unmask.faces.media import IMAGE_SUFFIXES
@@ -114,7 +114,7 @@ def _read_line(
         clip = relative.with_suffix("") if path.is_file() else relative
     # Two clips of a name in two folders are two clips, unless the folders say what they are.
     video = clip.name if known else str(clip)
-    split = next((SPLITS[word] for word in re.split(r"[^a-z]+", file.stem.casefold()) if word in SPLITS), "")
+    split = next(filter(None, map(split_of, re.split(r"[^a-z]+", file.stem.casefold()))), "")
     fresh = _Entry(method, quality, video, split, published, known, path.is_dir() or clip is folder)
     entry = entries.setdefault((method, quality, video), fresh)
     if entry.split != split:
@@ -129,7 +129,7 @@ def _clip(entry: _Entry, src: Path) -> Clip:
     sequence = frames_of(entry.video, entry.paths)
     pairs = ffpp.official_pairs()
     source, donor = ffpp.people(entry.video)
-    own = entry.video if entry.method == "real" else f"{entry.method}/{entry.video}"
+    own = own_source(entry.method, entry.video)
     return Clip(
         paths=sequence.paths,
         method=entry.method,

@@ -12,7 +12,7 @@ from unmask.data.layouts.findings import Findings
 from unmask.faces.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 #: Folders that only say what kind of file lies in them. Downloads and preprocessing scripts put clips in them or not.
-_VIDEOS, _FRAMES = ("videos",), ("images", "frames")
+_KINDS = ("videos", "images", "frames")
 #: Folders beside clips that hold no clips.
 ASIDE = ("masks", "landmarks", "models")
 
@@ -39,16 +39,13 @@ class Folder:
         for name in names:
             if folder is None:
                 return None
-            exact = folder.folders.get(name)
             same = (each for key, each in folder.folders.items() if key.casefold() == name.casefold())
-            folder = exact if exact is not None else next(same, None)
+            folder = folder.folders.get(name) or next(same, None)
         return folder
 
     def file(self, name: str) -> Path | None:
         """A file in this folder by name, whatever its letters' case."""
-        names = (each for each in self.others if each.casefold() == name.casefold())
-        found = next(names, None)
-        return None if found is None else self.path / found
+        return next((self.path / each for each in self.others if each.casefold() == name.casefold()), None)
 
     def walk(self) -> Iterator[Folder]:
         yield self
@@ -95,12 +92,11 @@ def children(path: Path) -> list[Path]:
         return []
 
 
-def scan(path: Path, findings: Findings) -> Folder:
-    """Read a folder and all below it. Hidden files are left out, links are followed, but never in a circle."""
-    return _scan(path, findings, ())
+def scan(path: Path, findings: Findings, above: tuple[tuple[int, int], ...] = ()) -> Folder:
+    """Read a folder and all below it. Hidden files are left out, links are followed, but never in a circle.
 
-
-def _scan(path: Path, findings: Findings, above: tuple[tuple[int, int], ...]) -> Folder:
+    ``above`` are the device and inode of each folder on the way here.
+    """
     folder = Folder(path)
     try:
         status = path.stat()
@@ -119,7 +115,7 @@ def _scan(path: Path, findings: Findings, above: tuple[tuple[int, int], ...]) ->
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  (millions of frames: no Path for each)
         try:
             if entry.is_dir():
-                folder.folders[name] = _scan(path / name, findings, (*above, here))
+                folder.folders[name] = scan(path / name, findings, (*above, here))
             elif not entry.is_file():
                 if entry.is_symlink():
                     findings.problem(path / name, "is a link to nothing")
@@ -141,12 +137,12 @@ def sequences(folder: Folder | None, findings: Findings) -> list[Sequence]:
         return []
     videos: list[Sequence] = []
     frames: list[Sequence] = []
-    for place in (folder, *(folder.at(name) for name in (*_VIDEOS, *_FRAMES))):
+    for place in (folder, *map(folder.at, _KINDS)):
         if place is None:
             continue
         videos += take_videos(place)
         for name, inner in place.folders.items():
-            if name.casefold() not in (*_VIDEOS, *_FRAMES, *ASIDE) and inner.images:
+            if name.casefold() not in (*_KINDS, *ASIDE) and inner.images:
                 frames.append(take_frames(inner, name))
     there = {video.name for video in videos}
     twice = [sequence for sequence in frames if sequence.name in there]
@@ -195,8 +191,15 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
     return (*((int(part), part) if part.isdecimal() else (-1, part) for part in parts), (-2, name))
 
 
-def leftovers(folder: Folder, findings: Findings) -> None:
-    """Name the media that no reader took, by folder; folders that hold nothing else are named as one."""
+def leftovers(folder: Folder, findings: Findings, aside: tuple[str, ...] = ()) -> None:
+    """Name the media that no reader took, by folder; folders that hold nothing else are named as one.
+
+    Folders called one of ``aside`` (in lower case), which come with the data set and hold no clips, are not named.
+    """
+    for each in folder.walk():
+        for name, inner in each.folders.items():
+            if name.casefold() in aside:
+                inner.drop()
     for top in _left(folder):
         images = sum(len(each.images) for each in top.walk())
         videos = sum(len(each.videos) for each in top.walk())
