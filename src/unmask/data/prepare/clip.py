@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import cv2
 import numpy as np
 
 from unmask.data.layouts.index import Clip
 from unmask.data.prepare.beside import Beside, NotAlike
-from unmask.data.prepare.crops import Cropper, as_is
+from unmask.data.prepare.crops import as_is, find_of
 from unmask.data.prepare.people import Find, choose_people
 from unmask.data.prepare.pictures import Masks, Pictures
 from unmask.data.prepare.recipe import PrepareRecipe
@@ -31,8 +33,6 @@ _Taken = tuple[list[list[Find]], Counter[str], int, list[str]]
 
 def clip_worker(recipe: PrepareRecipe) -> Callable[[Clip], tuple[list[Row], Note]]:
     """What each process does with a clip. Whatever is wrong with it is said in the note; nothing is raised."""
-    import cv2
-
     cv2.setNumThreads(1)  # OpenCV has threads of its own, which no environment variable holds back
     follower = FaceFollower()
 
@@ -111,7 +111,7 @@ def _once(
         with watch("crops"):
             finds, remarks = as_is(clip, recipe, pictures)
         return [finds], Counter(), len(finds), remarks
-    cropper, masks = Cropper(recipe), Masks(clip, recipe)
+    masks = Masks(clip, recipe)
     waiting: deque[Frame | None] = deque()
     labels: list[int] = []
     found: dict[tuple[int, int], Find] = {}
@@ -133,7 +133,7 @@ def _once(
             mask = masks.at(frame)
         with watch("crops"):
             for face in faces:
-                found[position, id(face)] = cropper.find(position, frame, face, mask)
+                found[position, id(face)] = find_of(face, position, frame, mask, recipe)
     tracks = link_tracks(faces_of, labels)
     of_people = [[found[position, id(face)] for position, face in track.faces] for track in tracks]
     people, left_out = choose_people(of_people, len(faces_of), recipe.people)
@@ -154,26 +154,25 @@ class _Watch:
         self._open: list[str] = []
         self._since = time.perf_counter()
 
-    def __call__(self, kind: str) -> _Watch:
-        self._next = kind
-        return self
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
         self._tick()
-        self._open.append(self._next)
-
-    def __exit__(self, *_: object) -> None:
-        self._tick()
-        self._open.pop()
+        self._open.append(kind)
+        try:
+            yield
+        finally:
+            self._tick()
+            self._open.pop()
 
     def each(self, kind: str, items: Any) -> Iterator[Any]:
         """Pass on items; making them is the work."""
         iterator = iter(items)
         while True:
             with self(kind):
-                item = next(iterator, self)
-            if item is self:
-                return
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
             yield item
 
     def seconds(self) -> dict[str, float]:

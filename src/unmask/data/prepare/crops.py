@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,66 +20,62 @@ from unmask.faces.media import Frame
 from unmask.faces.quality import sharpness
 
 
-class Cropper:
-    """Cuts, judges and encodes faces as a recipe says."""
+def find_of(face: Face, position: int, frame: Frame, mask: np.ndarray | None, recipe: PrepareRecipe) -> Find:
+    """A face of a frame as the table keeps it, or why the table does not.
 
-    def __init__(self, recipe: PrepareRecipe) -> None:
-        self._recipe = recipe
-
-    def find(self, position: int, frame: Frame, face: Face, mask: np.ndarray | None = None) -> Find:
-        """A face of a frame as the table keeps it, or why the table does not.
-
-        Args:
-            position: of the frame among those taken.
-            frame: where it was found.
-            face: box and landmarks in pixels of the frame.
-            mask: uint8 (H, W) of the frame's size.
-        """
-        recipe, box = self._recipe, face.box
-        find = Find(position, face, manipulated=_share(mask, box) if mask is not None else 0.0)
-        if max(box.width, box.height) < recipe.min_face:
-            find.dropped = f"smaller than {recipe.min_face} px"
-        elif face.score < recipe.min_score:
-            find.dropped = f"detector score below {recipe.min_score:g}"
-        elif recipe.align and face.landmarks is None:
-            find.dropped = "without landmarks"
-        if find.dropped:
-            return find
-        try:
-            crop = self._cut(frame.image, face)
-        except ValueError:
-            find.dropped = "outside of the frame"
-            return find
-        if recipe.min_sharpness and sharpness(crop) < recipe.min_sharpness:
-            find.dropped = f"sharpness below {recipe.min_sharpness:g}"
-            return find
-        find.row = {
-            "image": encode_image(crop, recipe.format),
-            "frame": frame.index,
-            "box": [box.x, box.y, box.width, box.height],
-            "found": face.score,
-        }
-        if face.landmarks is not None:
-            matrix = self._matrix(face)
-            points = np.asarray(face.landmarks) @ matrix[:, :2].T + matrix[:, 2]
-            find.row["landmarks"] = points.ravel().tolist()
-        if mask is not None:
-            find.row["mask"] = encode_image(self._cut(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), face)[..., 0], "png")
+    Args:
+        face: box and landmarks in pixels of the frame.
+        position: of the frame among those taken.
+        frame: where it was found.
+        mask: uint8 (H, W) of the frame's size, or None.
+        recipe: how faces are cut, judged and encoded.
+    """
+    box = face.box
+    find = Find(position, face, manipulated=_share(mask, box) if mask is not None else 0.0)
+    if max(box.width, box.height) < recipe.min_face:
+        find.dropped = f"smaller than {recipe.min_face} px"
+    elif face.score < recipe.min_score:
+        find.dropped = f"detector score below {recipe.min_score:g}"
+    elif recipe.align and face.landmarks is None:
+        find.dropped = "without landmarks"
+    if find.dropped:
         return find
+    try:
+        crop = _cut(frame.image, face, recipe)
+    except ValueError:
+        find.dropped = "outside of the frame"
+        return find
+    if recipe.min_sharpness and sharpness(crop) < recipe.min_sharpness:
+        find.dropped = f"sharpness below {recipe.min_sharpness:g}"
+        return find
+    find.row = {
+        "image": encode_image(crop, recipe.format),
+        "frame": frame.index,
+        "box": [box.x, box.y, box.width, box.height],
+        "found": face.score,
+    }
+    if face.landmarks is not None:
+        matrix = _matrix(box, face.landmarks, recipe)
+        points = np.asarray(face.landmarks) @ matrix[:, :2].T + matrix[:, 2]
+        find.row["landmarks"] = points.ravel().tolist()
+    if mask is not None:
+        find.row["mask"] = encode_image(_cut(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), face, recipe)[..., 0], "png")
+    return find
 
-    def _cut(self, image: np.ndarray, face: Face) -> np.ndarray:
-        if self._recipe.align and face.landmarks is not None:
-            return aligned_crop(image, face.landmarks, self._recipe.crop)
-        return self._recipe.crop.crop(image, face.box)
 
-    def _matrix(self, face: Face) -> np.ndarray:
-        """From pixels of the frame to pixels of the crop, (2, 3)."""
-        crop = self._recipe.crop
-        if self._recipe.align and face.landmarks is not None:
-            return align_matrix(face.landmarks, crop)
-        left, top, side = crop.square(face.box)
-        scale = crop.size / side
-        return np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
+def _cut(image: np.ndarray, face: Face, recipe: PrepareRecipe) -> np.ndarray:
+    if recipe.align and face.landmarks is not None:
+        return aligned_crop(image, face.landmarks, recipe.crop)
+    return recipe.crop.crop(image, face.box)
+
+
+def _matrix(box: Box, landmarks: Sequence[tuple[float, float]], recipe: PrepareRecipe) -> np.ndarray:
+    """From pixels of the frame to pixels of the crop, (2, 3)."""
+    if recipe.align:
+        return align_matrix(landmarks, recipe.crop)
+    left, top, side = recipe.crop.square(box)
+    scale = recipe.crop.size / side
+    return np.array([[scale, 0, -scale * left], [0, scale, -scale * top]])
 
 
 def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[Find], list[str]]:

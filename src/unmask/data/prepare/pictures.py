@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from unmask.data.layouts.index import Clip
@@ -134,8 +135,6 @@ class Masks:
     def at(self, frame: Frame) -> np.ndarray | None:
         """The mask of a frame, to be asked for in order of time: uint8 (H, W) of the frame's size, 0 where nothing was
         replaced, 255 where all was; None if there is none."""
-        import cv2
-
         if self.broken:
             return None
         try:
