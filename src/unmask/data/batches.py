@@ -96,26 +96,26 @@ class Batches:
         self.augment = Augment(size, augmentation or Augmentation(enabled=False))
         self._originals = Originals(table)
         keys = table.video_key()
-        self._orders: list[Order] = []
-        #: Fakes that are not shown, for want of their originals.
-        self.left_out = 0
-        for fake in (False, True):
-            rows = np.flatnonzero(table.fake == fake)
-            if forging is not None and forging.share == 1:
-                if fake:
-                    break
-                rows = np.flatnonzero(forging.usable)
+
+        def order(rows: np.ndarray, fake: bool) -> Order:
             if not len(rows):
                 raise UnmaskError(table.name, f"no {'fake' if fake else 'real'} row to train on")
-            if fake and originals:
-                paired = [row for row in rows.tolist() if self._originals.of(row) is not None]
-                if not paired:
-                    raise UnmaskError(table.name, "has the original of none of its fakes")
-                self.left_out, rows = len(rows) - len(paired), np.array(paired, np.int64)
-            if fake:
-                self._fakes = rows
             partner = self._originals.of if fake and pairing != "balanced" else None
-            self._orders.append(Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner))
+            return Order(rows, keys[rows], (seed, int(fake)), table.streamed, partner)
+
+        #: Fakes that are not shown, for want of their originals.
+        self.left_out = 0
+        if forging is not None and forging.share == 1:
+            self._orders = [order(np.flatnonzero(forging.usable), fake=False)]
+        else:
+            self._orders = [order(np.flatnonzero(~table.fake), fake=False)]
+            self._fakes = np.flatnonzero(table.fake)
+            if originals and len(self._fakes):
+                paired = np.array([self._originals.of(row) is not None for row in self._fakes.tolist()])
+                if not paired.any():
+                    raise UnmaskError(table.name, "has the original of none of its fakes")
+                self.left_out, self._fakes = int((~paired).sum()), self._fakes[paired]
+            self._orders.append(order(self._fakes, fake=True))
         self._decoded: dict[int, np.ndarray] = {}
         self._room = cache_mb << 20
 
