@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from unmask.data.duplicates import near_pairs
 from unmask.data.table import FaceTable
@@ -43,16 +44,17 @@ class Columns:
         self._ends = np.cumsum([len(table) for table in tables])
         self._codes: dict[str, Rows] = {}
         self._values: dict[str, list[str]] = {}
+
+        def whole(name: str) -> np.ndarray:
+            return np.concatenate([getattr(table, name) for table in tables])
+
         for name in self.TEXT:
-            numbers: dict[str, int] = {}
-            codes = np.empty(self._ends[-1], np.int64)
-            for table, end in zip(tables, self._ends, strict=True):
-                values = np.where(table.fake, "fake", "real").astype(object) if name == "label" else None
-                column = getattr(table, name) if values is None else values
-                codes[end - len(table) : end] = [numbers.setdefault(value, len(numbers)) for value in column]
-            self._codes[name], self._values[name] = codes, list(numbers)
+            column = np.where(whole("fake"), "fake", "real") if name == "label" else whole(name)
+            coded = pa.array(column, pa.large_string()).dictionary_encode()
+            self._codes[name] = coded.indices.to_numpy().astype(np.int64)
+            self._values[name] = coded.dictionary.to_pylist()
         for name in ("frame", "track"):
-            self._codes[name] = np.concatenate([getattr(table, name) for table in tables])
+            self._codes[name] = whole(name)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
