@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import cast
 
 import av
@@ -180,15 +181,8 @@ def vp9(crf: int) -> VideoCodec:
     return VideoCodec("libvpx-vp9", "vp9", options)
 
 
-def jpeg(quality: int) -> ImageCodec:
-    """JPEG of a quality of 100."""
-    return ImageCodec(".jpg", quality)
-
-
-def webp(quality: int) -> ImageCodec:
-    """WebP of a quality of 100."""
-    return ImageCodec(".webp", quality)
-
+jpeg = partial(ImageCodec, ".jpg")
+webp = partial(ImageCodec, ".webp")
 
 #: Every quality by name.
 QUALITIES: dict[str, Quality] = {

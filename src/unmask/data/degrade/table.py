@@ -23,7 +23,7 @@ UNCHANGED = 99.0
 
 #: Row, encoded image, seed and quality; and PNG bytes, PSNR and SSIM, or the reason why there are none.
 Job = tuple[int, bytes, str, str]
-Answer = tuple[bytes, float, float, str | None]
+Answer = tuple[bytes, float, float] | str
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ def degrade_table(
 
     def rows() -> Iterator[dict[str, Any]]:
         jobs = ((row, table.encoded(row), camera_seed(table, row), chosen) for row in range(len(table)))
-        for row, (image, psnr, ssim, reason) in enumerate(_in_order(jobs, workers)):
+        for row, answer in enumerate(_in_order(jobs, workers)):
             if progress is not None:
                 progress(str(out), row + 1, len(table))
-            if reason is not None:
-                left_out.append(f"{table.where(row)}: {reason}")
+            if isinstance(answer, str):
+                left_out.append(f"{table.where(row)}: {answer}")
                 continue
+            image, psnr, ssim = answer
             losses.append((psnr, ssim))
             yield {**table.row(row), "image": image, "quality": chosen, "psnr": psnr, "ssim": ssim}
         if not losses:
@@ -94,7 +95,7 @@ def _in_order(jobs: Iterator[Job], workers: int) -> Iterator[Answer]:
     ready: dict[int, Answer] = {}
     due = 0
     for (row, *_), answer in work(_degrader, jobs, workers):
-        ready[row] = (b"", 0.0, 0.0, f"cannot be degraded ({answer})") if isinstance(answer, WorkerDied) else answer
+        ready[row] = f"cannot be degraded ({answer})" if isinstance(answer, WorkerDied) else answer
         while due in ready:
             yield ready.pop(due)
             due += 1
@@ -110,10 +111,10 @@ def _degrade(job: Job) -> Answer:
     try:
         image = decode_image(encoded)
     except Exception as error:
-        return b"", 0.0, 0.0, f"cannot decode the image ({type(error).__name__}: {error})"
+        return f"cannot decode the image ({type(error).__name__}: {error})"
     try:
         degraded = degrade_image(image, quality, seed)
         psnr, ssim = strength(image, degraded)
-        return encode_image(degraded, "png"), UNCHANGED if math.isinf(psnr) else psnr, ssim, None
+        return encode_image(degraded, "png"), UNCHANGED if math.isinf(psnr) else psnr, ssim
     except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
-        return b"", 0.0, 0.0, f"cannot be degraded ({type(error).__name__}: {error})"
+        return f"cannot be degraded ({type(error).__name__}: {error})"
