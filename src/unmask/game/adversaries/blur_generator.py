@@ -186,13 +186,15 @@ def _start_at(generator: nn.Module, share: float, spread: float) -> None:
     exit_layer = generator.exit
     assert isinstance(exit_layer, nn.Conv2d)
     assert exit_layer.bias is not None
+
+    def probe() -> Tensor:
+        return generator(F.interpolate(torch.rand(8, 3, 16, 16), size=(64, 64), mode="bilinear", align_corners=False))
+
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # torch.manual_seed would seed the GPUs' as well, which are not forked
         exit_layer.bias.zero_()
-        probe = generator(F.interpolate(torch.rand(8, 3, 16, 16), size=(64, 64), mode="bilinear", align_corners=False))
-        exit_layer.weight.mul_(spread / probe.std())
-        probe = generator(F.interpolate(torch.rand(8, 3, 16, 16), size=(64, 64), mode="bilinear", align_corners=False))
-        exit_layer.bias.fill_(torch.logit(torch.tensor(share)).item() - probe.mean().item())
+        exit_layer.weight.mul_(spread / probe().std())
+        exit_layer.bias.fill_(torch.logit(torch.tensor(share)).item() - probe().mean().item())
 
 
 def describe_sigma(sigma: Tensor, labels: Tensor) -> dict[str, dict[str, float]]:
