@@ -144,3 +144,11 @@ def test_one_json_file(tmp_path: Path) -> None:
     src = build("deepfakebench", tmp_path)
     index = read_layout("deepfakebench", src / _FOLDER / "FF-F2F.json")
     assert [clip.key for clip in index.clips] == ["FF++/Face2Face/c23/000_003"]
+
+
+def test_frames_at_the_top_belong_to_no_clip(tmp_path: Path) -> None:
+    src = build("deepfakebench", tmp_path)
+    frames = ["FaceForensics++/manipulated_sequences/Face2Face/c23/frames/000_003/000.png"]
+    (src / _FOLDER / "other.json").write_text(json.dumps({"frames": frames}))
+    (problem,) = read_layout("deepfakebench", src).problems
+    assert str(problem).endswith("other.json: names no clip with `frames`: is no JSON file of DeepfakeBench")

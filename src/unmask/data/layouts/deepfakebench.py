@@ -111,7 +111,7 @@ def _files(src: Path) -> list[Path]:
 def _leaves(tree: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """The entries of a JSON file: where each stands in it, and what it says."""
     if isinstance(tree, dict):
-        if "frames" in tree and not isinstance(tree["frames"], dict):
+        if keys and "frames" in tree and not isinstance(tree["frames"], dict):
             yield keys, tree
         elif len(keys) < 8:
             for key, inner in tree.items():
