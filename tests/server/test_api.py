@@ -89,12 +89,14 @@ def test_a_running_job_is_stopped(server: Serving, long_clip: Path, photo: Path)
     first = server.send_later(long_clip, 96)
     second = server.send_later(long_clip, 96)
     server.wait(first, "running")
+    replaced = _figure(server, "unmask_worker_replacements_total")
     assert server.client.get(f"/jobs/{second}").json()["before"] == 0
     assert server.client.delete(f"/jobs/{second}").status_code == 204
     assert server.client.delete(f"/jobs/{first}").status_code == 204
     assert server.uploads == []
     assert server.send(photo).status_code == 200
     assert server.uploads == []
+    assert _figure(server, "unmask_worker_replacements_total") == replaced + 1
 
 
 def test_a_client_that_goes_away_takes_its_file_back(server: Serving, long_clip: Path) -> None:
@@ -156,6 +158,7 @@ def test_the_description_tells_the_truth(server: Serving, photo: Path) -> None:
     ]
     assert open_to_all == ["/healthz"]
     assert "401" in described["paths"]["/metrics"]["get"]["responses"]
+    assert "507" in described["paths"]["/jobs/{id}"]["delete"]["responses"]
     for code in ("200", "202"):
         models.Job.model_validate(detect["responses"][code]["content"]["application/json"]["example"])
     models.ProblemBody.model_validate(detect["responses"]["413"]["content"]["application/problem+json"]["example"])

@@ -212,7 +212,7 @@ def _detection(settings: Settings, jobs: Jobs) -> APIRouter:
         """How far a job is, and its verdict once it is done."""
         return models.describe(jobs, find(id))
 
-    @router.delete("/jobs/{id}", status_code=204, responses=refusals(404))
+    @router.delete("/jobs/{id}", status_code=204, responses=refusals(404, 507))
     async def delete(id: _Id) -> None:
         """Stop a job if it is under way, and forget its upload, its result and that it ever was."""
         find(id)

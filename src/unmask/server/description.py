@@ -29,7 +29,7 @@ _TOLD = {
     415: "Not sent as a form",
     422: "The file cannot be judged, or a parameter is out of bounds",
     503: "The queue is full, or the server stops; see `Retry-After`",
-    507: "No space for the upload",
+    507: "No space left on the disk",
 }
 
 

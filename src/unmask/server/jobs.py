@@ -27,6 +27,8 @@ from unmask.workers import Worker, WorkerDied
 
 _log = logging.getLogger("unmask.server")
 
+_NO_SPACE = "no space for the result"
+
 
 class Jobs:
     """Jobs of one server. Everything but the waiting for a process happens in the thread of the event loop."""
@@ -145,10 +147,18 @@ class Jobs:
             await self._ended.setdefault(id, asyncio.Event()).wait()
 
     def delete(self, id: str) -> bool:
-        """Stop a job if it runs and forget all about it; False if there is none."""
+        """Stop a job if it runs and forget all about it; False if there is none.
+
+        Raises:
+            Problem: the disk is so full that not even that can be written (507); the job is as it was.
+        """
         job = self.get(id)
         if job is None:
             return False
+        try:
+            self.store.delete(id)
+        except sqlite3.Error as error:
+            raise Problem(507, "no space on the disk, of which deleting needs some; try again later") from error
         if job.finished is None:
             self._metrics.jobs.labels("deleted").inc()
         if id in self._running:
@@ -156,7 +166,6 @@ class Jobs:
         if id in self._waiting:
             self._waiting.remove(id)
         self._lost.pop(id, None)
-        self.store.delete(id)
         self._tell(id)
         return True
 
@@ -172,7 +181,8 @@ class Jobs:
             except Exception as error:  # such as a disk so full that not even a failure can be noted on it
                 _log.error("job %s: %s", id[:6], type(error).__name__)
                 if (job := self.store.get(id)) is not None and job.finished is None:
-                    self._lost[id] = replace(job, state="failed", finished=time.time(), error="no space for the result")
+                    self._lost[id] = replace(job, state="failed", finished=time.time(), error=_NO_SPACE)
+                    self._metrics.jobs.labels("failed").inc()
             finally:
                 self._running.pop(id, None)
                 self._progress.pop(id, None)
@@ -195,8 +205,9 @@ class Jobs:
                 self.store.put_back(id)  # unless it was deleted
                 return
             answer = {"error": str(error)}
+        finally:
+            self._metrics.replaced.inc(worker.replaced - replaced)
         seconds = time.monotonic() - began
-        self._metrics.replaced.inc(worker.replaced - replaced)
         if self.store.get(id) is None:
             return  # deleted in the meantime
         outcome = self._keep(id, answer)
@@ -211,13 +222,16 @@ class Jobs:
                 self.store.finish(id, answer["result"], answer["report"], answer["pictures"])
                 return str(json.loads(answer["result"])["verdict"])
         except sqlite3.Error:
-            answer = {"error": "no space for the result"}
+            answer = {"error": _NO_SPACE}
         self.store.fail(id, answer["error"])
         return "failed"
 
     async def _expire(self) -> None:
         while True:
             try:
+                for id in list(self._lost):  # there may be room by now
+                    self.store.fail(id, _NO_SPACE)
+                    del self._lost[id]
                 self.store.expire(self.settings.keep, self.settings.keep_at_most)
             except (OSError, sqlite3.Error) as error:
                 _log.error("results cannot be deleted: %s", type(error).__name__)

@@ -26,7 +26,8 @@ class Metrics:
         self.waited = Histogram("unmask_job_wait_seconds", "In the queue.", buckets=_SECONDS, registry=own)
         self.bytes = Counter("unmask_upload_bytes", "Of uploads that were received whole.", registry=own)
         self.requests = Counter("unmask_http_requests", "Answers.", ["method", "route", "status"], registry=own)
-        self.replaced = Counter("unmask_worker_replacements", "Worker processes that ended over a job.", registry=own)
+        about = "Worker processes that ended over a job: by a crash, a limit or its deletion."
+        self.replaced = Counter("unmask_worker_replacements", about, registry=own)
         self._queued = Gauge("unmask_jobs_queued", "Jobs that wait, uploads in progress included.", registry=own)
         self._running = Gauge("unmask_jobs_running", "Jobs that are worked on.", registry=own)
 

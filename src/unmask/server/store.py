@@ -160,10 +160,10 @@ class Store:
 
     def fail(self, job: str, reason: str) -> None:
         """Keep the reason and forget the upload."""
+        self.upload(job).unlink(missing_ok=True)  # first: on a full disk it makes room for the rest
         self._database.execute(
             "UPDATE jobs SET state = 'failed', finished = ?, error = ? WHERE id = ?", (time.time(), reason, job)
         )
-        self.upload(job).unlink(missing_ok=True)
 
     def report(self, job: str) -> bytes | None:
         row = self._database.execute("SELECT report FROM jobs WHERE id = ?", (job,)).fetchone()

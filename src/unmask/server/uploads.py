@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -20,6 +22,8 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 
 _FORM = 64 * 1024  # what the form around the file may add
 _WRITE = 2**20
+#: Bytes of the disk that uploads leave free: verdicts, and the deletion of old ones, need room too.
+_SPARE = 64 * 2**20
 # How much, and for how long in all, is read of an upload that is refused.
 _LINGER = 8 * 2**20
 _LINGER_SECONDS = 5.0
@@ -57,8 +61,8 @@ async def receive(request: Request, path: Path, max_bytes: int, idle: float) -> 
                 if form.size > max_bytes or read > max_bytes + _FORM:
                     raise too_large
                 if len(form.data) >= _WRITE:
-                    await _write(file.fileno(), form.data)
-            await _write(file.fileno(), form.data)
+                    await _write(file.fileno(), form.data, path.parent)
+            await _write(file.fileno(), form.data, path.parent)
         form.check()
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -101,12 +105,14 @@ def megabytes(count: int) -> str:
     return f"{count / 2**20:.4g} MB"
 
 
-async def _write(file: int, data: bytearray) -> None:
-    """In a thread, for a disk may be slow and others are waiting."""
+async def _write(file: int, data: bytearray, folder: Path) -> None:
+    """In a thread, for a disk may be slow and others are waiting. ``OSError`` where no more than the spare is left."""
     whole = bytes(data)
     data.clear()
 
     def write() -> None:
+        if shutil.disk_usage(folder).free < len(whole) + _SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         left = memoryview(whole)
         while left:
             left = left[os.write(file, left) :]
