@@ -23,9 +23,10 @@ from tests.detectors import make_detector
 from unmask.cli import main
 from unmask.detection import archive_summary
 from unmask.detection.archive import SCHEMA, Judged, _Done, detect_archive
-from unmask.detection.archive_summary import summarise_archive
+from unmask.detection.archive_summary import render_summary, summarise_archive
 from unmask.errors import UnmaskError
 from unmask.parts import Parts, Shard
+from unmask.printing import counted
 from unmask.workers import WorkerDied, work
 
 
@@ -278,6 +279,28 @@ def test_progress_where_there_is_no_terminal(
     arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(untrained), "--workers", "1"]
     assert main(arguments) == 0
     assert capsys.readouterr().err == "looked at 1 file\n"
+
+
+def test_an_interrupted_run_says_how_far_it_came(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "unmask", "detect", str(archive), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    assert "broken.jpg" in process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)  # to the workers, too, as a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    done = counted(len(_rows(out)), "file")
+    assert said == f"unmask: interrupted: {done} judged now; the same command goes on from there\n"
+
+
+def test_a_page_lists_the_most_frequent_reasons_only() -> None:
+    errors = {f"{number} x 9 pixels": 70 - number for number in range(60)}
+    summary = {"files": 70, "verdicts": {}, "histogram": [0] * 20, "highest": [], "errors": errors, "made_with": None}
+    page = render_summary(summary, "out")
+    assert page.count("pixels") == 50
+    assert f'10 other reasons</td><td class="n">{sum(range(11, 21))}<' in page
+    assert "other reason" not in render_summary({**summary, "errors": {"cut off": 3}}, "out")
 
 
 def test_what_a_retry_repaired_has_not_failed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

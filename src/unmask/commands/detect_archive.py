@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.commands.inputs import inputs
-from unmask.commands.terminal import FAILED, add_executor, complain, executor, positive, progress
+from unmask.commands.terminal import FAILED, INTERRUPTED, add_executor, complain, executor, positive, progress
 from unmask.cores import cores
 from unmask.errors import UnmaskError
 from unmask.printing import counted, printable
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         shard = None if options.shard is None else Shard.parse(options.shard)
     except ValueError as error:
         raise UnmaskError("--shard", str(error)) from error
-    failed, said = False, time.monotonic()
+    failed, said, done = False, time.monotonic(), 0
 
     def paths() -> Iterator[str]:
         nonlocal failed
@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
         total = None if show is None else sum(reason is None for _, reason in inputs(options.paths, quiet=True))
 
         def tell(looked_at: int, row: dict[str, Any]) -> None:
-            nonlocal said
+            nonlocal said, done
+            done += 1
             if row["error"] is not None:
                 complain(f"{row['path']}: {row['error']}")
             if show is not None and total is not None:
@@ -71,19 +72,23 @@ def run(options: argparse.Namespace) -> int:
                 said = time.monotonic()
                 print(f"looked at {counted(looked_at, 'file')}", file=sys.stderr, flush=True)
 
-        judged = detect_archive(
-            paths(),
-            options.out,
-            options.detector,
-            frames=options.frames,
-            runtime=options.runtime,
-            shard=shard,
-            workers=options.workers or cores(),
-            timeout=options.timeout or 600,
-            retry=options.retry,
-            progress=tell,
-            **executor(options.ray),
-        )
+        try:
+            judged = detect_archive(
+                paths(),
+                options.out,
+                options.detector,
+                frames=options.frames,
+                runtime=options.runtime,
+                shard=shard,
+                workers=options.workers or cores(),
+                timeout=options.timeout or 600,
+                retry=options.retry,
+                progress=tell,
+                **executor(options.ray),
+            )
+        except KeyboardInterrupt:
+            complain(f"interrupted: {counted(done, 'file')} judged now; the same command goes on from there")
+            return INTERRUPTED
     out = Path(options.out)
     summary = summarise_archive(out)
     # Names that Parquet readers leave out when they read the folder.

@@ -84,7 +84,9 @@ def refuse(options: argparse.Namespace, names: Sequence[str], reason: str) -> No
 
 
 def complain(message: object) -> None:
-    print(f"unmask: {printable(str(message))}", file=sys.stderr, flush=True)
+    # As one: the newline that print() writes afterwards may be lost to Ctrl-C, or stand behind another process's line.
+    sys.stderr.write(f"unmask: {printable(str(message))}\n")
+    sys.stderr.flush()
 
 
 def failures(messages: Collection[str]) -> int:

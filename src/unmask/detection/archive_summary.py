@@ -88,7 +88,7 @@ def render_summary(summary: Mapping[str, Any], name: str) -> str:
         f'<h2>Scores</h2><div class="bars" role="img" aria-label="Histogram of the scores">{bars}</div>'
         '<div class="axis"><span>0 real</span><span>1 fake</span></div>',
         _table("Highest scores", ("file", "score"), [(e["path"], f"{e['score']:.3f}") for e in summary["highest"]]),
-        _table("Not judged", ("reason", "files"), summary["errors"].items()),
+        _table("Not judged", ("reason", "files"), _most(summary["errors"])),
     ]
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -98,6 +98,12 @@ def render_summary(summary: Mapping[str, Any], name: str) -> str:
         + "".join(parts)
         + "</html>\n"
     )
+
+
+def _most(errors: Mapping[str, int], top: int = 50) -> list[tuple[str, int]]:
+    """The first ``top`` reasons and a line for the others: some hold sizes, and each damaged file may have its own."""
+    listed, others = list(errors.items())[:top], list(errors.values())[top:]
+    return [*listed, (counted(len(others), "other reason"), sum(others))] if others else listed
 
 
 def _table(title: str, head: tuple[str, str], rows: Any) -> str:
