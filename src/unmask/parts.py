@@ -9,7 +9,6 @@ have names that start with a dot or underscore, so that the folder is a Parquet 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
@@ -18,12 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unmask.errors import UnmaskError
+from unmask.locking import locked
 from unmask.writing import make_folder, replacing, write_json
 
 _FOOTER = b"unmask.parts"
@@ -95,26 +95,26 @@ class Parts:
         self._rows: list[Mapping[str, Any]] = []
         self._notes: dict[str, Any] = {}
         self._size, self._since = 0, time.monotonic()
-        self._locks = ExitStack()
 
     def __enter__(self) -> Parts:
         make_folder(self.folder)
-        try:
-            _lock(self.folder, self.shard, self._locks)
-            for left in self.folder.glob(f".part-{self.shard}-*"):  # half a part, of a run that was killed
-                left.unlink(missing_ok=True)
-        except OSError as error:
-            self._locks.close()
-            raise UnmaskError(self.folder, f"cannot be written: {error.strerror or error}") from error
-        found = (_PART.fullmatch(path.name) for path in find_parts(self.folder))
-        self._next = max((int(each[2]) for each in found if each and each[1] == str(self.shard)), default=-1) + 1
+        with ExitStack() as stack:
+            try:
+                _lock(self.folder, self.shard, stack)
+                for left in self.folder.glob(f".part-{self.shard}-*"):  # half a part, of a run that was killed
+                    left.unlink(missing_ok=True)
+            except OSError as error:
+                raise UnmaskError(self.folder, f"cannot be written: {error.strerror or error}") from error
+            found = (_PART.fullmatch(path.name) for path in find_parts(self.folder))
+            self._next = max((int(each[2]) for each in found if each and each[1] == str(self.shard)), default=-1) + 1
+            self._lock = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
             self.write()
         finally:
-            self._locks.close()
+            self._lock.close()
 
     def add(self, key: str, rows: Sequence[Mapping[str, Any]], note: Any = None) -> None:
         """An item is done: its rows, and a note on it that JSON can hold."""
@@ -243,25 +243,17 @@ def read_recipe(folder: Path) -> dict[str, Any] | None:
     return made
 
 
-def _lock(folder: Path, shard: Shard, locks: ExitStack) -> None:
-    """Hold a shard; the system lets go when the process ends, however it ends. ``UnmaskError`` if somebody is at it."""
+def _lock(folder: Path, shard: Shard, stack: ExitStack) -> None:
+    """Hold a shard until the stack is left; ``UnmaskError`` if somebody is at it."""
 
-    def take(path: Path, keep: bool) -> None:
-        file: IO[str] = path.open("w")
-        if keep:
-            locks.enter_context(file)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            locks.close()
+    def take(path: Path, stack: ExitStack) -> None:
+        if not stack.enter_context(locked(path)):
             where = path.name.removeprefix(".lock-").replace("-of-", "/")
-            raise UnmaskError(folder, f"another run is at shard {where} here") from None
-        finally:
-            if not keep:
-                file.close()
+            raise UnmaskError(folder, f"another run is at shard {where} here")
 
-    take(folder / f".lock-{shard}", keep=True)
+    take(folder / f".lock-{shard}", stack)
     # Shares of another count overlap with this one. Each side takes its own first, so never both go on.
     for path in folder.glob(".lock-*"):
         if not path.name.endswith(f"-of-{shard.count}"):
-            take(path, keep=False)
+            with ExitStack() as briefly:
+                take(path, briefly)

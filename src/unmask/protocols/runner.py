@@ -3,26 +3,25 @@
 Nothing is scheduled centrally. Each process walks over the list of runs and takes the first that is neither done nor
 taken; a run is taken by locking a file in its folder, and the lock dies with the process that holds it. So a killed
 comparison goes on where it was, one more process may be started at any time, and a shared folder serves several
-machines (whose file system must support ``flock``).
+machines (whose file system must have locks).
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.locking import locked
 from unmask.protocols.finished import RESULT, check_finished, is_finished
 from unmask.protocols.matching import matched_to_game
 from unmask.protocols.protocol import Protocol, Run, read_protocol
@@ -81,7 +80,7 @@ class Runner:
             return False
         folder = self.out / run.name
         make_folder(folder)
-        with _taken(folder / "lock") as mine:
+        with locked(folder / "lock") as mine:
             if not mine or self.done(run):
                 return False
             started = time.monotonic()
@@ -162,17 +161,6 @@ def work(protocol: str, data: str, out: str, quick: str = "") -> int:
         print(f"unmask: {error}", file=sys.stderr, flush=True)
         return 2
     return 0
-
-
-@contextmanager
-def _taken(path: Path) -> Iterator[bool]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _speed(path: Path) -> float | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from unmask.errors import UnmaskError
+from unmask.locking import locked
 
 State = Literal["queued", "running", "done", "failed"]
 
@@ -87,7 +88,9 @@ class Store:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _is_for_servers(folder):
                 raise UnmaskError(folder, _STRANGE)
-            stack.callback(_lock(folder).close)
+            (folder / "lock").touch(mode=0o600)
+            if not stack.enter_context(locked(folder / "lock")):
+                raise UnmaskError(folder, "another server uses this folder")
             database = folder / "jobs.sqlite"
             database.touch(mode=0o600)  # the folder may be open to others: it is not ours to close
             self._database = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
@@ -244,20 +247,3 @@ def _is_for_servers(folder: Path) -> bool:
         return True
     used = any(folder.glob("uploads/*")) or any(path.stat().st_size for path in folder.glob("lock"))
     return names <= {"lock", "uploads"} and not used
-
-
-def _lock(folder: Path) -> TextIO:
-    """Keeps a second server out of a folder until it is closed or the process ends."""
-    path = folder / "lock"
-    path.touch(mode=0o600)
-    file = path.open("a")  # whatever is in it stays
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise UnmaskError(folder, "another server uses this folder") from None
-    return file
