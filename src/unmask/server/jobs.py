@@ -186,6 +186,8 @@ class Jobs:
             finally:
                 self._running.pop(id, None)
                 self._progress.pop(id, None)
+                if self.get(id) is None:
+                    self.store.drop_upload(id)  # what was deleted under way may have been open then
                 self._tell(id)
 
     async def _run(self, worker: Worker[Item, Answer], id: str) -> None:

@@ -118,6 +118,11 @@ class Store:
         """Where the uploaded bytes of a job are. Its name says nothing, least of all the client's name for it."""
         return self._uploads / job
 
+    def drop_upload(self, job: str) -> None:
+        """Remove it if it is there, and if nobody reads it where a file that is read cannot be removed (Windows)."""
+        with suppress(PermissionError):
+            self.upload(job).unlink(missing_ok=True)
+
     def add(self, job: Job) -> None:
         """Put a job, whose upload is on disk, at the end of the queue."""
         values = [getattr(job, column.name) for column in fields(Job)]
@@ -159,11 +164,11 @@ class Store:
             )
             rows = [(job, number, about, jpeg) for number, (about, jpeg) in enumerate(pictures)]
             self._database.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", rows)
-        self.upload(job).unlink(missing_ok=True)
+        self.drop_upload(job)
 
     def fail(self, job: str, reason: str) -> None:
         """Keep the reason and forget the upload."""
-        self.upload(job).unlink(missing_ok=True)  # first: on a full disk it makes room for the rest
+        self.drop_upload(job)  # first: on a full disk it makes room for the rest
         self._database.execute(
             "UPDATE jobs SET state = 'failed', finished = ?, error = ? WHERE id = ?", (time.time(), reason, job)
         )
@@ -187,7 +192,7 @@ class Store:
         """Forget everything about jobs; what they left in the log of the database is overwritten as well."""
         self._database.executemany("DELETE FROM jobs WHERE id = ?", [(job,) for job in jobs])
         for job in jobs:
-            self.upload(job).unlink(missing_ok=True)
+            self.drop_upload(job)
         if jobs:
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
