@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,8 +73,12 @@ def test_what_needs_torch_says_what_to_install(arguments: tuple[str, ...], packa
     assert f"pip install 'unmask[{package}]'" in line
 
 
-def test_the_demo_runs(tmp_path: Path) -> None:
+def test_the_demo_runs_and_prints_a_name_that_the_console_lacks(tmp_path: Path) -> None:
     code = _WITHOUT.format(names=_HEAVY).replace("unmask.cli", "unmask.demo")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    out, environment = tmp_path / "中文", {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=False, env=environment
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "report.html").is_file()
+    assert rf"report: {tmp_path}/\u4e2d\u6587/report.html" in done.stdout
+    assert (out / "report.html").is_file()

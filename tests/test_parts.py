@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import UnmaskError
-from unmask.parts import RECIPE_FILE, Parts, Shard, check_recipe, find_parts, read_notes, read_tables
+from unmask.parts import RECIPE_FILE, Parts, Shard, as_text, check_recipe, find_parts, read_notes, read_tables
 
 SCHEMA = pa.schema([("key", pa.string()), ("image", pa.binary())])
 
@@ -171,6 +171,14 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnmaskError, match="out: the folder cannot be made"), Parts(tmp_path / "file" / "out", SCHEMA):
         pass
+
+
+def test_a_name_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_text("a \udcff") == r"a \xff"
+    # Windows' names are 16-bit numbers, and half of a pair of them may stand alone.
+    monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")
+    assert as_text("a \ud83d") == r"a \xed\xa0\xbd"
+    assert Shard().holds("a \ud83d")
 
 
 @given(st.text(), st.integers(1, 9))

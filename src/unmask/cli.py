@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import unmask
 from unmask.commands import COMMANDS
 from unmask.commands.terminal import FAILED, INTERRUPTED, USAGE, complain
 from unmask.errors import UnmaskError
+from unmask.printing import print_any_name
 
 #: Packages that a light installation lacks, and the extra that brings each.
 _EXTRAS = {
@@ -32,8 +32,7 @@ _LIGHT = ("detect", "prepare", "serve", "table")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (bad options raise ``SystemExit``, as argparse does)."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # else one name it cannot print ends the work on all
+    print_any_name()
     options = _parser().parse_args(_plain(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))

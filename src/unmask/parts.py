@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -55,7 +56,7 @@ class Shard:
 
     def holds(self, key: str) -> bool:
         """Whether an item is this shard's."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(name_bytes(key)).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.index
 
     def __str__(self) -> str:
@@ -196,7 +197,12 @@ def read_tables(parts: Iterable[Path], columns: Iterable[str]) -> Iterator[pa.Ta
 
 def as_text(name: str) -> str:
     """A name as Parquet can hold it: bytes that are no UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name_bytes(name).decode("utf-8", "backslashreplace")
+
+
+def name_bytes(name: str) -> bytes:
+    """A name, also one that is no text: bytes that are no UTF-8, or on Windows half a letter, as of a cut-off emoji."""
+    return name.encode("utf-8", sys.getfilesystemencodeerrors())
 
 
 def check_recipe(folder: Path, made: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from unmask.cli import main
-from unmask.commands.serve import seconds, size
+from unmask.commands.serve import seconds, size, tokens
 
 
 def test_it_serves_and_stops(untrained: Path, photo: Path, tmp_path: Path) -> None:
@@ -60,6 +60,12 @@ def test_it_refuses_in_one_line(
     *_, error = capsys.readouterr().err.splitlines()
     assert error.startswith(f"unmask: {reason}" if ":" in reason else "unmask: ")
     assert reason in error
+
+
+def test_a_mark_of_windows_is_no_part_of_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNMASK_TOKEN", raising=False)
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfa-token-that-nobody-guesses\r\n")
+    assert tokens(str(tmp_path / "token")) == ("a-token-that-nobody-guesses",)
 
 
 def test_without_a_home_a_folder_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,8 +107,7 @@ def run(options: argparse.Namespace) -> int:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         listening = socket.create_server((options.host, options.port), family=family, backlog=512)
     except OSError as error:
-        # Python adds the address to the text of the system; a name that is not found has a text of its own only.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+        reason = str(error.strerror).partition(" (while ")[0]  # Python adds the address to the text of the system
         raise UnmaskError(f"{options.host}:{options.port}", f"cannot listen there ({reason})") from error
     with listening:
         serve(settings, listening)
@@ -124,7 +123,7 @@ def tokens(path: str | None) -> tuple[str, ...]:
     found = []
     if path is not None:
         try:
-            found = Path(path).read_text(encoding="utf-8").split()
+            found = Path(path).read_text(encoding="utf-8-sig").split()  # editors on Windows put a mark before it
         except (OSError, ValueError) as error:
             raise UnmaskError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
         if not found:

@@ -18,7 +18,7 @@ from unmask.data.prepare.recipe import PrepareRecipe
 from unmask.data.prepare.report import Report, make_report
 from unmask.data.writer import SCHEMA
 from unmask.errors import UnmaskError
-from unmask.parts import Parts, Shard, check_recipe, read_notes
+from unmask.parts import Parts, Shard, check_recipe, name_bytes, read_notes
 from unmask.workers import WorkerDied, work
 from unmask.writing import write_text
 
@@ -114,7 +114,7 @@ def _selected(index: Index, split: str | None, limit: int | None) -> list[Clip]:
             there = sorted({clip.split or "(none)" for clip in index.clips})
             raise UnmaskError(f"split {split!r}", f"no clip is of it; there are {', '.join(there) or 'none'}")
     if limit is not None:
-        clips = sorted(clips, key=lambda clip: hashlib.sha256(clip.key.encode("utf-8", "surrogateescape")).digest())
+        clips = sorted(clips, key=lambda clip: hashlib.sha256(name_bytes(clip.key)).digest())
         clips = sorted(clips[:limit], key=lambda clip: clip.key)
     if not clips:
         raise UnmaskError(f"layout {index.layout}", "there is no clip")
