@@ -22,11 +22,11 @@ def _time(root: Path) -> float:
     """Seconds of processor time a second that the control group may take, and each one above it."""
     least = math.inf
     with suppress(OSError, StopIteration):
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
         name = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
         group = root / "sys/fs/cgroup" / name
         for folder in (group, *group.parents):
             with suppress(OSError, ValueError):  # no limits are kept there, or it is "max"
-                quota, period = (folder / "cpu.max").read_text().split()
+                quota, period = (folder / "cpu.max").read_text("utf-8").split()
                 least = min(least, int(quota) / int(period))
     return least

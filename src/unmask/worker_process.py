@@ -80,7 +80,7 @@ def _limit(name: str, value: int, hard: bool = True) -> None:
 def _held() -> int | None:
     """Bytes of private writable memory of this process, as the kernel counts them against RLIMIT_DATA."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from os import PathLike, fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
@@ -31,8 +32,8 @@ def source_name(source: Source, name: str | None = None) -> str:
 def open_source(source: Source, frames: int = 32, name: str | None = None, threads: int = 0) -> Media:
     """Read a source as :func:`unmask.faces.read_media` reads a file.
 
-    Bytes pass through a temporary file that only this user can read and that is gone on return: the codecs
-    seek in it, and see no difference.
+    Bytes pass through a file in a temporary folder that only this user can read and that is gone on return: the
+    codecs seek in it, and see no difference.
 
     Args:
         source: see :data:`Source`.
@@ -50,11 +51,11 @@ def open_source(source: Source, frames: int = 32, name: str | None = None, threa
     if isinstance(source, str | PathLike):
         return read_media(source, frames, threads=threads)
     if isinstance(source, bytes | bytearray | memoryview):
-        with tempfile.NamedTemporaryFile(prefix="unmask-") as file:
-            file.write(source)
-            file.flush()
+        with tempfile.TemporaryDirectory(prefix="unmask-") as room:
+            file = Path(room) / "bytes"
+            file.write_bytes(source)
             try:
-                return read_media(file.name, frames, threads=threads)
+                return read_media(file, frames, threads=threads)
             except UnmaskError as error:
                 raise UnmaskError(called, error.reason) from error
     image = _rgb(source, called)

@@ -52,7 +52,7 @@ def find_landmarks(
     Returns:
         By row.
     """
-    known: dict[str, Points] = json.loads(cache.read_text()) if cache.exists() else {}
+    known: dict[str, Points] = json.loads(cache.read_text("utf-8")) if cache.exists() else {}
     names = {int(row): hashlib.sha256(table.encoded(int(row))).hexdigest() for row in rows}
     missing = [row for row, name in names.items() if name not in known]
     detector = detector or MTCNN()

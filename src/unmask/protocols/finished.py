@@ -46,7 +46,7 @@ def check_finished(protocol: Protocol, out: Path) -> None:
             continue
         path = out / run.name / RESULT
         try:
-            card = json.loads(path.read_text())["detector"]
+            card = json.loads(path.read_text("utf-8"))["detector"]
             made = card["training"]
         except (ValueError, KeyError, TypeError) as error:
             raise UnmaskError(

@@ -40,7 +40,7 @@ def matched_overrides(log: Path, match: Literal["apart", "pooled"]) -> list[str]
     """
     rows: dict[str, list[list[float]]] = {"real": [], "fake": []}
     try:
-        lines = log.read_text().splitlines()
+        lines = log.read_text("utf-8").splitlines()
     except OSError as error:
         raise UnmaskError(log, "cannot be read, and a control is matched to it") from error
     for line in lines:

@@ -105,7 +105,7 @@ class Runner:
             "manipulation": run.manipulation,
             "method": run.method,
             "seed": run.seed,
-            "detector": json.loads((detector / "card.json").read_text()),
+            "detector": json.loads((detector / "card.json").read_text("utf-8")),
             # Of the last process that trained it: a resumed run has spent more.
             "seconds": {"training": round(trained - started, 1), "scoring": round(time.monotonic() - trained, 1)},
             "images_per_second": _speed(folder / "log.jsonl"),
@@ -164,6 +164,6 @@ def work(protocol: str, data: str, out: str, quick: str = "") -> int:
 
 
 def _speed(path: Path) -> float | None:
-    speeds = [json.loads(line).get("images_per_second") for line in path.read_text().splitlines()]
+    speeds = [json.loads(line).get("images_per_second") for line in path.read_text("utf-8").splitlines()]
     known = [speed for speed in speeds if speed is not None]
     return round(float(np.median(known)), 2) if known else None

@@ -81,7 +81,7 @@ def _measure(
     draws: Mapping[str, tuple[Names, Array]],
 ) -> Measured:
     folder = out / run.name
-    result = json.loads((folder / RESULT).read_text())
+    result = json.loads((folder / RESULT).read_text("utf-8"))
     weights = {}
     for name, table in scored.items():
         names, counts = draws[name.split("/")[0]]

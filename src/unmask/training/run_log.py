@@ -53,7 +53,7 @@ class RunLog:
     def _lines(self) -> list[str]:
         if not self._path.is_file():
             return []
-        with self._path.open() as file:
+        with self._path.open(encoding="utf-8") as file:
             # A kill may have cut the last line in the middle.
             return [line for line in file if line.endswith("\n")]
 
@@ -77,7 +77,7 @@ class RunLog:
         """Append one object to ``log.jsonl`` and its numbers to TensorBoard."""
         if not self.speak:
             return
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         if self._board is not None:
             for name, value in _numbers(values):

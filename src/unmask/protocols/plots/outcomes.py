@@ -80,7 +80,7 @@ class Comparison:
         if run.name not in self._held:
             folder = self.out / run.name
             scores = {name: table.log_odds for name, table in read_scores(folder / SCORES).items()}
-            self._held[run.name] = scores, json.loads((folder / RESULT).read_text())
+            self._held[run.name] = scores, json.loads((folder / RESULT).read_text("utf-8"))
         return self._held[run.name]
 
     def pooled(self, run: Run, scopes: Sequence[Scope]) -> tuple[npt.NDArray[np.bool_], Array] | None:
@@ -101,7 +101,7 @@ class Comparison:
         """The lines of the run's ``log.jsonl``."""
         path = self.out / run.name / "log.jsonl"
         try:
-            yield from map(json.loads, path.read_text().splitlines())
+            yield from map(json.loads, path.read_text("utf-8").splitlines())
         except (OSError, ValueError) as error:
             raise UnmaskError(path, f"cannot be read ({error})") from error
 

@@ -162,7 +162,7 @@ def adversary_of(folder: Path) -> tuple[str, dict[str, Any]]:
     """
     path = folder / "recipe.json"
     try:
-        held = json.loads(path.read_text())["adversary"]
+        held = json.loads(path.read_text("utf-8"))["adversary"]
         return str(held["name"]), dict(held["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnmaskError(path, f"does not say which adversary played ({error})") from error
