@@ -136,14 +136,9 @@ class Detector:
         called = source_name(media, name)
         opened = open_source(media, frames, called, self._threads)
         tell(_READ)
-        images = [frame.image for frame in opened.frames]
-        scenes, found = [], []
-        for scene, faces in self._faces(images):
-            scenes.append(scene)
-            found.append(faces)
-            tell(_READ + (_FOUND - _READ) * len(found) / len(images))
+        found, scenes = self._search(opened, lambda share: tell(_READ + (_FOUND - _READ) * share))
         tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
-        scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(images))
+        scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(opened.frames))
         settled, warnings = verdict.settle(scored, self.card.threshold)
         detection = replace(
             self._blank(called),
@@ -179,6 +174,15 @@ class Detector:
         """The answer for an input that could not be judged."""
         return replace(self._blank(source_name(media)), error=" ".join(reason.split()))
 
+    def _search(self, media: Media, tell: Callable[[float], None]) -> tuple[list[list[Face]], list[int]]:
+        """Faces and scene of each frame; ``tell`` is called with the share of the frames that are searched."""
+        found, scenes = [], []
+        for scene, faces in self._faces([frame.image for frame in media.frames]):
+            found.append(faces)
+            scenes.append(scene)
+            tell(len(found) / len(media.frames))
+        return found, scenes
+
     def _faces(self, images: Sequence[np.ndarray]) -> Iterator[tuple[int, list[Face]]]:
         """Scene and faces of each frame: MTCNN searches some and follows its finds in between, others search all."""
         from unmask.faces import MTCNN, FaceFollower, find_scenes
@@ -195,17 +199,23 @@ class Detector:
         return Detection(path, None, None, float(self.card.threshold), self.name, self.card.uncertain, card=self.card)
 
     def _score(self, media: Media, tracks: Sequence[Track], tell: Callable[[float], None]) -> list[ScoredTrack]:
-        faces = [(position, face) for track in tracks for position, face in track.faces]
+        from unmask.faces.align import turned_crop, upright_turn
+
+        faces = [(media.frames[position].image, face) for track in tracks for position, face in track.faces]
+        turns = [upright_turn(face.landmarks) for _, face in faces]
         scores: list[float] = []
         qualities: list[FaceQuality] = []
         for start in range(0, len(faces), _BATCH):
             batch = faces[start : start + _BATCH]
-            crops = [self.card.crop.crop(media.frames[position].image, face.box) for position, face in batch]
+            crops = [
+                turned_crop(image, face.box, turn, self.card.crop)
+                for (image, face), turn in zip(batch, turns[start : start + _BATCH], strict=True)
+            ]
             scores += [round(float(score), DIGITS) for score in self.scorer.score(crops)]
-            for (position, face), crop in zip(batch, crops, strict=True):
-                qualities.append(self._quality(media.frames[position].image, face, crop))
+            for (image, face), crop in zip(batch, crops, strict=True):
+                qualities.append(self._quality(image, face, crop))
             tell(_FOUND + (_SCORED - _FOUND) * min(1.0, (start + _BATCH) / len(faces)))
-        remaining = iter(zip(scores, qualities, strict=True))
+        remaining = iter(zip(scores, turns, qualities, strict=True))
         result = []
         for track in tracks:
             own = [next(remaining) for _ in track.faces]
@@ -217,10 +227,11 @@ class Detector:
                     box=face.box,
                     found=float(face.score),
                     score=score,
+                    turn=turn,
                 )
-                for (position, face), (score, _) in zip(track.faces, own, strict=True)
+                for (position, face), (score, turn, _) in zip(track.faces, own, strict=True)
             )
-            quality = _median([each for _, each in own])
+            quality = _median([each for _, _, each in own])
             judged = ScoredTrack(scored, pooled([face.score for face in scored]), quality=quality)
             result.append(verdict.judge(judged, self.card.threshold, self.card.uncertain, self.card.tested))
         return result
@@ -230,9 +241,9 @@ class Detector:
         from unmask.faces.quality import blockiness, sharpness
 
         left, top, side = self.card.crop.square(face.box)
-        # The frame's own pixels: the grid of a codec does not survive being scaled.
+        # The frame's own pixels: the grid of a codec does not survive being scaled or turned.
         inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
-        turned = None if face.landmarks is None else tilt(face.landmarks)
+        turned = None if face.landmarks is None else abs(tilt(face.landmarks))
         return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside), turned)
 
 

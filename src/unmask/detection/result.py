@@ -34,6 +34,8 @@ class FaceScore:
         box: in pixels of this very frame as a player shows it, upright; may reach over its border.
         found: confidence of the face finder in [0, 1].
         score: calibrated P(fake) of this face alone.
+        turn: by how much the frame was turned round the centre of the box for the crop, degrees clockwise; not part of
+            the JSON.
     """
 
     position: int
@@ -42,6 +44,7 @@ class FaceScore:
     box: Box
     found: float
     score: float
+    turn: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         box = [round(value, 1) for value in (self.box.x, self.box.y, self.box.width, self.box.height)]
