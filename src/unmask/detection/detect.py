@@ -13,6 +13,7 @@ import numpy as np
 
 from unmask.detection import evidence, verdict
 from unmask.detection.provenance import read_provenance
+from unmask.detection.quarters import box_as_given, find_quarters, turn_media
 from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
 from unmask.detection.source import Source, open_source, source_name
 from unmask.detector.frames import DIGITS, pooled
@@ -137,8 +138,13 @@ class Detector:
         opened = open_source(media, frames, called, self._threads)
         tell(_READ)
         found, scenes = self._search(opened, lambda share: tell(_READ + (_FOUND - _READ) * share))
+        # Results tell of the media as given, whichever way they are looked at.
+        view = opened
+        if quarters := find_quarters(self._find, [frame.image for frame in opened.frames], found):
+            view = turn_media(opened, quarters)
+            found, scenes = self._search(view, lambda share: tell(_FOUND))
         tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
-        scored = verdict.rank_tracks(self._score(opened, tracks, tell), opened.kind, len(opened.frames))
+        scored = verdict.rank_tracks(self._score(view, quarters, tracks, tell), opened.kind, len(opened.frames))
         settled, warnings = verdict.settle(scored, self.card.threshold)
         detection = replace(
             self._blank(called),
@@ -150,11 +156,11 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=_about_the_file(opened) + warnings,
+            warnings=_about_the_file(opened, quarters) + warnings,
             provenance=read_provenance(media),
         )
         if pictures:
-            shown, notes = evidence.collect(opened, scored, self.scorer, lambda: self.adversary)
+            shown, notes = evidence.collect(view, scored, self.scorer, lambda: self.adversary)
             detection = replace(detection, evidence=shown, notes=notes, still=evidence.still(opened, scored))
         tell(1.0)
         return detection
@@ -192,13 +198,16 @@ class Detector:
             return
         scenes = iter(find_scenes(images))
         for start in range(0, len(images), _STEP):
-            for faces in self._find(images[start : start + _STEP]):
+            # Turned pictures are views with strides below zero, which not every library takes.
+            for faces in self._find([np.ascontiguousarray(image) for image in images[start : start + _STEP]]):
                 yield next(scenes), faces
 
     def _blank(self, path: str) -> Detection:
         return Detection(path, None, None, float(self.card.threshold), self.name, self.card.uncertain, card=self.card)
 
-    def _score(self, media: Media, tracks: Sequence[Track], tell: Callable[[float], None]) -> list[ScoredTrack]:
+    def _score(
+        self, media: Media, quarters: int, tracks: Sequence[Track], tell: Callable[[float], None]
+    ) -> list[ScoredTrack]:
         from unmask.faces.align import turned_crop, upright_turn
 
         faces = [(media.frames[position].image, face) for track in tracks for position, face in track.faces]
@@ -224,9 +233,10 @@ class Detector:
                     position=position,
                     frame=media.frames[position].index,
                     time=media.frames[position].time,
-                    box=face.box,
+                    box=box_as_given(face.box, media.frames[position].image, quarters),
                     found=float(face.score),
                     score=score,
+                    seen=face.box if quarters else None,
                     turn=turn,
                 )
                 for (position, face), (score, turn, _) in zip(track.faces, own, strict=True)
@@ -252,7 +262,7 @@ def _is_about(error: UnmaskError, media: Source) -> bool:
     return PurePath(error.subject) == PurePath(source_name(media))
 
 
-def _about_the_file(media: Media) -> tuple[str, ...]:
+def _about_the_file(media: Media, quarters: int) -> tuple[str, ...]:
     """What to keep in mind about a verdict whatever the faces are, in plain words."""
     notes, noticed = [], media.noticed
     if noticed.damage:
@@ -265,6 +275,10 @@ def _about_the_file(media: Media) -> tuple[str, ...]:
         notes.append(f"the video is interlaced: of {of} every second line was looked at, as they show two moments")
     if len({frame.image.shape for frame in media.frames}) > 1:
         notes.append("the size of the picture changes within the video: each box is in pixels of its own frame")
+    if quarters:
+        turn = ("a quarter turn to the right", "half a turn", "a quarter turn to the left")[quarters - 1]
+        what = "picture" if media.kind == "image" else "video"
+        notes.append(f"the {what} seems to lie the wrong way up: its faces were judged after {turn}")
     return tuple(notes)
 
 

@@ -48,11 +48,14 @@ def collect(
 ) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
     """Crops, heat maps and sigma maps of the most telling faces, and what could not be had of them and why.
 
-    The adversary is asked for here: a verdict does not depend on one that is damaged.
+    ``media`` are turned as they were judged. The adversary is asked for here: a verdict does not depend on one that is
+    damaged.
     """
     chosen = choose(tracks)
     recipe = scorer.card.crop
-    crops = [turned_crop(media.frames[face.position].image, face.box, face.turn, recipe) for _, face in chosen]
+    crops = [
+        turned_crop(media.frames[face.position].image, face.seen or face.box, face.turn, recipe) for _, face in chosen
+    ]
     found = [Evidence(number, face, jpeg(crop, _FACE)) for (number, face), crop in zip(chosen, crops, strict=True)]
     if not crops:
         return (), ()

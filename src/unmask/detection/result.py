@@ -34,7 +34,8 @@ class FaceScore:
         box: in pixels of this very frame as a player shows it, upright; may reach over its border.
         found: confidence of the face finder in [0, 1].
         score: calibrated P(fake) of this face alone.
-        turn: by how much the frame was turned round the centre of the box for the crop, degrees clockwise; not part of
+        seen: the box in the frame as it was judged, if that was turned by quarters; not part of the JSON.
+        turn: by how much that frame was turned round the centre of the box for the crop, degrees clockwise; not part of
             the JSON.
     """
 
@@ -44,6 +45,7 @@ class FaceScore:
     box: Box
     found: float
     score: float
+    seen: Box | None = None
     turn: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class FaceQuality:
         side: longer side of the box, pixels of the frame.
         sharpness: fine detail as a share of all contrast.
         blockiness: how far the grid of a codec stands out, about 1 without one; None where the face is too small.
-        tilt: by how much the face is turned in the picture, degrees in [0, 180]; None where nobody knows.
+        tilt: by how much the face is turned in the picture judged, degrees in [0, 180]; None where nobody knows.
     """
 
     side: float

@@ -83,7 +83,7 @@ class Quality(Open):
     side: float = Field(description="Longer side of the face, pixels")
     sharpness: float = Field(description="Fine detail as a share of all contrast")
     blockiness: float | None = Field(None, description="How far the grid of a codec stands out, about 1 without one")
-    tilt: float | None = Field(None, description="By how much the face is turned in the picture, degrees")
+    tilt: float | None = Field(None, description="By how much the face is turned in the picture judged, degrees")
 
 
 class Track(Open):
