@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.tables import write_table
 
 from unmask.cli import main
@@ -58,6 +59,7 @@ def test_the_bundled_model_is_the_export_of_the_bundled_weights() -> None:
     for name in ("weights_sha256", "crop", "calibration", "threshold"):
         assert inside[name] == beside[name]
     assert (BUNDLED / "default" / "model.onnx").stat().st_size < 7.2e6
+    assert (BUNDLED / "default" / "heat.onnx").stat().st_size < 7.2e6
 
 
 def test_three_classes_batches_and_heat(exported: Path) -> None:
@@ -103,9 +105,12 @@ def test_which_runtime_runs(exported: Path, folder: Path) -> None:
 
 
 def test_a_file_alone_and_a_newer_card_beside_it(exported: Path, tmp_path: Path, card: Card) -> None:
+    assert OnnxScorer.load(exported / "model.onnx").heat(faces()).shape[0] == len(faces())
     alone = tmp_path / "mine.onnx"
     alone.write_bytes((exported / "model.onnx").read_bytes())
     assert OnnxScorer.load(alone).card.calibration == card.calibration
+    with pytest.raises(UnmaskError, match=r"has no heat\.onnx"):
+        OnnxScorer.load(alone).heat(faces())
     (tmp_path / "model.onnx").write_bytes(alone.read_bytes())
     text = json.loads((exported / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps({**text, "threshold": 0.9}))
@@ -113,6 +118,36 @@ def test_a_file_alone_and_a_newer_card_beside_it(exported: Path, tmp_path: Path,
     (tmp_path / "card.json").write_text(json.dumps({**text, "weights_sha256": "0" * 64}))
     with pytest.raises(UnmaskError, match="was not exported from the weights"):
         OnnxScorer.load(tmp_path)
+
+
+def test_heat_maps_of_other_weights_are_refused(exported: Path, tmp_path: Path) -> None:
+    for name in ("card.json", "model.onnx"):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    (tmp_path / "heat.onnx").write_bytes((BUNDLED / "default" / "heat.onnx").read_bytes())
+    scorer = OnnxScorer.load(tmp_path)
+    assert scorer.score(faces()).shape == (len(faces()),)
+    with pytest.raises(UnmaskError, match=r"heat\.onnx: was not exported from the weights"):
+        scorer.heat(faces())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "explained"),
+    [("resnet18", True), ("mobilenetv3_small_050", True), ("convnext_atto", False), ("test_vit", False)],
+)
+def test_heat_maps_of_other_backbones(backbone: str, explained: bool, tmp_path: Path, card: Card) -> None:
+    """Where they cannot be exported the scores are all the same."""
+    from unmask.detector.onnx_export import export_onnx
+    from unmask.game.classifier import build_classifier
+
+    torch.manual_seed(0)
+    model = build_classifier(backbone, card.classes)
+    torch.nn.init.normal_(model.backbone.get_classifier().weight, std=0.3)
+    folder = save_detector(tmp_path / "detector", model.state_dict(), replace(card, backbone=backbone, input_size=160))
+    done = export_onnx(folder)
+    assert done.difference < 1e-4
+    assert (folder / "heat.onnx").exists() == explained
+    assert (done.heat_difference is not None) == explained
+    assert done.heat_difference is None or done.heat_difference < 1e-3
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text" * 100])
@@ -150,7 +185,7 @@ def test_eight_bits_and_what_they_cost(exported: Path, tmp_path: Path, capsys: p
 def test_the_command_writes_model_and_card_elsewhere(exported: Path, tmp_path: Path) -> None:
     out, result = tmp_path / "light", tmp_path / "parity.json"
     assert main(["export", str(exported), "--out", str(out), "--json", str(result)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["card.json", "model.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == ["card.json", "heat.onnx", "model.onnx"]
     assert json.loads(result.read_text())["difference"] < 1e-4
     crops = faces()
     assert OnnxScorer.load(out).score(crops) == pytest.approx(OnnxScorer.load(exported).score(crops))

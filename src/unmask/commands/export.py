@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
     done = export_onnx(options.detector, options.out, check, calibrate)
     kind = "crops" if check is not None else "noise crops"
     print(f"{done.path}: {done.size / 1e6:.1f} MB, scores within {done.difference:.1e} of torch on {done.crops} {kind}")
+    if done.heat_difference is None:
+        print("no heat maps: this backbone has none that can be exported")
     if done.auc is not None:
         print(f"AUC {done.auc['onnx']:.4f}, torch {done.auc['torch']:.4f}")
     if options.json is not None:

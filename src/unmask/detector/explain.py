@@ -1,13 +1,15 @@
-"""Where a classifier looks: Grad-CAM of the log-odds of fake (Selvaraju et al., arXiv 1610.02391)."""
+"""Where a classifier looks: LayerCAM of the log-odds of fake.
+
+Jiang et al., *LayerCAM*, IEEE TIP 2021, doi 10.1109/TIP.2021.3089943.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import SelectAdaptivePool2d
-from timm.models import EfficientNet, ResNet, Xception
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from unmask.errors import UnmaskError
 from unmask.game.classifier import log_odds
@@ -15,59 +17,55 @@ from unmask.game.classifier import log_odds
 if TYPE_CHECKING:
     from unmask.game.classifier import Classifier
 
-#: Backbones with nothing but dropout between the pooled features and the linear layer.
-_POOLED = (EfficientNet, ResNet, Xception)
+#: The map is taken where a cell is so many pixels wide. In the last stage, twice as coarse, each cell has seen the
+#: whole face already, and the hottest one says next to nothing about the place (``unmask evaluate --where``).
+STRIDE = 16
 
 
 def heat_maps(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and which parts of each image speak for fake.
 
-    The map is relu(sum_c a_c F_c), where F is the output of the backbone's last stage and a_c the mean over all
-    cells of the derivative of log P(fake) / P(real) by F_c (equations 1 and 2 of the paper). Behind a global
-    average pool and a linear layer that derivative is a difference of rows of the layer: no backward pass is
-    needed, and the function can be exported. Other heads are differentiated.
+    The map is relu(sum_c relu(g_c) F_c), cell by cell, where F is the backbone's last feature map whose cells are at
+    most :data:`STRIDE` pixels wide, and g the derivative of log P(fake) / P(real) by it; then smoothed by [1 2 1] / 4
+    in both directions. What speaks for real, the same with -g, only sets the scale.
 
     Args:
         model: a classifier in eval mode.
         images: (B, 3, S, S) in [0, 1].
 
     Returns:
-        Logits (B, classes), and heat (B, h, w), float32 in [0, 1], h and w those of the last feature map. 1 is the cell
-        that weighs most in its image, for fake or for real: an image in which everything speaks for real is
-        cold all over, not as hot as any other. Each map has its own scale; how fake the image is, the logits say.
+        Logits (B, classes), and heat (B, h, w), float32 in [0, 1], h and w those of the feature map. 1 is the cell that
+        weighs most in its image, for fake or for real: an image in which everything speaks for real is cold all over,
+        not as hot as any other. Each map has its own scale; how fake the image is, the logits say.
 
     Raises:
-        UnmaskError: the backbone's last stage gives no feature map (B, C, h, w), as with transformers.
+        UnmaskError: the backbone has no feature map (B, C, h, w) on the way to its logits, as with transformers.
     """
-    head = _linear_head(model.backbone)
-    if head is not None:
-        features = _features(model, images)
-        logits = model.backbone.forward_head(features)  # type: ignore[operator]
-        # d log-odds / d logits: the softmax among the manipulations, and -1 for real.
-        slope = torch.cat([-torch.ones_like(logits[:, :1]), torch.softmax(logits[:, 1:], dim=1)], dim=1)
-        weights = slope @ head.weight / (features.shape[-2] * features.shape[-1])
-    else:
-        with torch.inference_mode(False), torch.enable_grad():
-            # Neither parameters nor images need a gradient: the features are where differentiation starts.
-            features = _features(model, images.clone()).detach().requires_grad_()
-            logits = model.backbone.forward_head(features)  # type: ignore[operator]
-            (slope,) = torch.autograd.grad(log_odds(logits).sum(), features)
-            features, logits, weights = features.detach(), logits.detach(), slope.mean(dim=(2, 3))
-    cells = torch.einsum("bc,bchw->bhw", weights.float(), features.float())
-    top = cells.abs().amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-    return logits, cells.relu() / top
+    with torch.inference_mode(False), torch.enable_grad():
+        logits, features = _forward(model, images.clone().requires_grad_())
+        (slope,) = torch.autograd.grad(log_odds(logits).sum(), features, allow_unused=True)
+    if slope is None or features.ndim != 4:
+        raise _no_map(model)
+    features, slope = features.detach().float(), slope.float()
+    fake, real = ((side.relu() * features).sum(dim=1).relu() for side in (slope, -slope))
+    line = torch.tensor([0.25, 0.5, 0.25], device=features.device)
+    cells = F.pad(torch.stack([fake, real], dim=1), (1, 1, 1, 1), mode="replicate")
+    cells = F.conv2d(cells, (line[:, None] * line).expand(2, 1, 3, 3), groups=2)
+    return logits.detach(), cells[:, 0] / cells.amax(dim=(1, 2, 3)).clamp(min=1e-12)[:, None, None]
 
 
-def _features(model: Classifier, images: Tensor) -> Tensor:
-    features: Any = model.backbone.forward_features((images - model.mean) / model.std)  # type: ignore[operator]
-    channels = getattr(model.backbone, "num_features", None)
-    if not isinstance(features, Tensor) or features.ndim != 4 or features.shape[1] != channels:
-        raise UnmaskError(type(model.backbone).__name__, "has no last feature map (B, C, h, w) to take a heat map from")
-    return features
+def _forward(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the feature map on the way to them."""
+    backbone: Any = model.backbone
+    try:
+        widths = [stage["reduction"] for stage in backbone.feature_info]
+        place = max(place for place, width in enumerate(widths) if width <= STRIDE)
+        final, (features,) = backbone.forward_intermediates((images - model.mean) / model.std, indices=[place])
+    except (AttributeError, ValueError) as error:
+        raise _no_map(model) from error
+    return backbone.forward_head(final), features
 
 
-def _linear_head(backbone: nn.Module) -> nn.Linear | None:
-    """The linear layer of a head that is global average pooling and that layer; None for any other head."""
-    pool, head = getattr(backbone, "global_pool", None), backbone.get_classifier()  # type: ignore[operator]
-    average = isinstance(pool, SelectAdaptivePool2d) and pool.pool_type == "avg"
-    return head if isinstance(backbone, _POOLED) and average and isinstance(head, nn.Linear) else None
+def _no_map(model: Classifier) -> UnmaskError:
+    name = type(model.backbone).__name__
+    return UnmaskError(name, "has no feature map (B, C, h, w) on the way to its logits to take a heat map from")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 #: What ``unmask export`` puts beside the weights, for ONNX Runtime.
 ONNX = "model.onnx"
+#: Its heat maps, a model of its own beside that one.
+HEAT = "heat.onnx"
 CARD = "card.json"
 #: Detectors that ship in the package, by name.
 BUNDLED = Path(__file__).parents[1] / "detectors"

@@ -43,7 +43,7 @@ def read_rows(path: str | Path, count: int) -> Rows:
 def quantise(model: Any, rows: Rows, size: int) -> Any:
     """The model with convolutions in 8 bits: weights a channel, activations by their range over the rows.
 
-    Batch norms are folded into the convolutions first. What is not a convolution, and the heat map, stays float32.
+    Batch norms are folded into the convolutions first. What is not a convolution stays float32.
 
     Args:
         model: ``ModelProto`` with the input ``crops``, uint8 (N, size, size, 3).

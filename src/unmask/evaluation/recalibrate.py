@@ -131,14 +131,14 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     Raises:
         UnmaskError: the folder cannot be written.
     """
-    from unmask.detector.file import CARD, ONNX, card_text
+    from unmask.detector.file import CARD, HEAT, ONNX, card_text
     from unmask.writing import make_folder, write_text
 
     make_folder(folder)
     try:
         if folder.resolve() != source.resolve():
             # An exported model goes along: it is of the same weights, and takes the card beside it.
-            for file in (*sorted(source.glob("*.safetensors")), source / ONNX):
+            for file in (*sorted(source.glob("*.safetensors")), source / ONNX, source / HEAT):
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
     except OSError as error:

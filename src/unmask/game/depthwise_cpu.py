@@ -81,6 +81,7 @@ def _taken(layer: nn.Conv2d, x: Tensor) -> Tensor | None:
         and x.dtype in ((torch.float32, torch.bfloat16) if narrow else (torch.float32,))
         and (narrow or not torch.is_autocast_enabled("cpu"))
         and (narrow or not _is_fast(layer))
+        and type(x) is Tensor  # none of those that stand in for tensors while a graph is traced
         and x.ndim == 4
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
