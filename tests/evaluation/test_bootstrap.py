@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from unmask.evaluation import METRICS, Estimate, estimate
-from unmask.evaluation.bootstrap import resample_counts
+from unmask.evaluation.bootstrap import estimate_mean, resample_counts
 
 
 def clustered(
@@ -147,3 +147,16 @@ def test_a_thousand_resamples_of_five_thousand_rows_take_seconds() -> None:
     start = time.process_time()
     estimate(rng.random(5000) < 0.5, rng.random(5000), rng.integers(3000, size=5000), resamples=1000)
     assert time.process_time() - start < 5
+
+
+def test_a_mean_and_its_interval_know_the_clusters() -> None:
+    rng = np.random.default_rng(0)
+    shared = np.repeat(rng.normal(3, 1, 100), 5)
+    found = estimate_mean(shared, np.repeat(np.arange(100), 5))
+    assert found.value == pytest.approx(shared.mean())
+    # Five copies of a hundred numbers are a hundred numbers: the standard error is a tenth.
+    assert width(found) == pytest.approx(2 * 1.96 * shared.std() / 10, rel=0.15)
+    assert width(estimate_mean(shared, np.arange(500))) == pytest.approx(width(found) / 5**0.5, rel=0.15)
+    assert estimate_mean(np.empty(0), []).reason == "no rows"
+    assert estimate_mean(np.ones(3), ["a", "a", "a"]).reason == "one source only: no interval"
+    assert estimate_mean(np.ones(3), ["a", "b", "c"], resamples=0).low is None

@@ -38,6 +38,12 @@ def add(commands: Any) -> None:
         action="store_true",
         help="find the face in every image and crop it as the detector needs it: for tables cut with another margin",
     )
+    evaluate.add_argument(
+        "--where",
+        action="store_true",
+        help="instead: do heat maps show where a face was forged? Measured on forgeries of which one half is restored;"
+        " DATA holds forgeries with masks and their originals, as the folder that `unmask forge` writes",
+    )
     protocols = evaluate.add_argument_group(
         "protocols",
         "Instead of DETECTOR and DATA: train every method of a protocol alike, test all on what none has seen, and"
@@ -73,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
     refuse(options, ("data", "out", "jobs", "quick", "summary_only", "plots"), "goes with --protocol")
     if options.detector is None or not options.tables:
         raise UnmaskError("evaluate", "needs a DETECTOR and DATA, or --protocol")
+    if options.where:
+        return _where(options)
     from unmask.writing import check_writable, write_json
 
     if options.json is not None:
@@ -102,13 +110,41 @@ def run(options: argparse.Namespace) -> int:
     return failures(evaluation.errors)
 
 
+def _where(options: argparse.Namespace) -> int:
+    refuse(options, ("recrop",), "does not go with --where: a mask fits its own crop")
+    from unmask.data.table import FaceTable
+    from unmask.detector import Scorer
+    from unmask.evaluation.evaluate import how_judged
+    from unmask.evaluation.where import measure_where, render
+    from unmask.writing import check_writable, write_json
+
+    if options.json is not None:
+        check_writable(options.json)
+    scorer = Scorer.load(options.detector)
+    results, errors = [], []
+    for path in options.tables:
+        try:
+            with progress() as show:
+                table = FaceTable.read(path, options.split)
+                found = measure_where(scorer, table, resamples=options.bootstrap, progress=show)
+        except UnmaskError as error:
+            errors.append(str(error))
+            continue
+        print_table(render(path, found))
+        protocol = how_judged(scorer, options.split, options.bootstrap, 0)
+        results.append({"table": path, "methods": [each.to_json() for each in found], "protocol": protocol})
+    if options.json is not None:
+        write_json(options.json, results)
+    return failures(errors)
+
+
 def _protocol(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     if options.detector is not None or options.out is None or (options.data is None and not options.summary_only):
         needs = "needs --out, and --data unless --summary-only, and takes neither DETECTOR nor DATA"
         raise UnmaskError("--protocol", needs)
-    refuse(options, ("split", "recrop"), "goes with a DETECTOR: a protocol says what it is tested on")
+    refuse(options, ("split", "recrop", "where"), "goes with a DETECTOR: a protocol says what it is tested on")
 
     from unmask.protocols import evidence, measure, read_protocol, run_protocol, summarise
     from unmask.protocols.plots import need_matplotlib, write_page
