@@ -46,8 +46,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-#: Counts up when the same scores come to lead to another verdict, or the same file to other frames.
-_RULES = 2
+#: Counts up when the same scores come to lead to another verdict, or the same file to other frames, faces or crops.
+_RULES = 3
 
 #: Files of a part, and the seconds after which one is written at the latest.
 PART_FILES, PART_SECONDS = 512, 60.0
