@@ -49,7 +49,7 @@ def test_other_formats(kind: str, mode: str) -> None:
 @pytest.mark.parametrize("kept", [0, 2, 100, 2000, -3])
 def test_what_pillow_refuses_is_refused(kept: int) -> None:
     encoded = coded("RGB", (224, 224), "JPEG", quality=95)[:kept]
-    with pytest.raises(Exception, match=r"truncated|Truncated|cannot identify|broken"):
+    with pytest.raises(Exception, match=r"truncated|Truncated|of no format|broken"):
         decode_image(encoded)
 
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 #: Colour spaces for which libjpeg-turbo's fast interface gives the very pixels of Pillow; CMYK differs by a level.
 _SAME = ("YCbCr", "Gray", "RGB")
@@ -29,5 +29,10 @@ def decode_image(encoded: bytes) -> npt.NDArray[np.uint8]:
                 return simplejpeg.decode_jpeg(encoded, "RGB")
         except ValueError:
             pass
-    with Image.open(io.BytesIO(encoded)) as image:
+    try:
+        image = Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError:
+        # Pillow names the buffer by its address: no two runs would say the same.
+        raise UnidentifiedImageError("of no format that Pillow knows") from None
+    with image:
         return np.array(image.convert("RGB"))
