@@ -30,6 +30,13 @@ def test_originals_labels_and_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_names_its_split_in_any_case(tmp_path: Path) -> None:
+    src = build("dfdc", tmp_path / "data")
+    (src / "test").rename(src / "Test")
+    clips = _by_video(src)
+    assert [clips[name].split for name in ("eeeeeeeeee", "ffffffffff")] == ["test", "test"]
+
+
 def test_clips_that_are_named_but_absent(tmp_path: Path) -> None:
     src = build("dfdc", tmp_path)
     part = src / "dfdc_train_part_0"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from unmask.data.layouts.findings import AS_IT_IS, LABELS, SPLITS, Findings, split_of
+from unmask.data.layouts.findings import AS_IT_IS, LABELS, Findings, split_of
 from unmask.data.layouts.index import Clip
 from unmask.data.layouts.scan import Folder, Sequence, has_folder, leftovers, scan, sequences
 
@@ -46,7 +46,7 @@ def _read_part(folder: Folder, src: Path, findings: Findings) -> None:
     labels, metadata = folder.file("labels.csv"), folder.file("metadata.json")
     rows = _csv_rows(labels, findings) if labels else _json_rows(metadata or folder.path / "metadata.json", findings)
     within = (src.name, *folder.path.relative_to(src).parts)
-    split_of_folder = next((SPLITS[part] for part in reversed(within) if part in SPLITS), "")
+    split_of_folder = next(filter(None, map(split_of, reversed(within))), "")
     for name, label, original, split in rows:
         stem = Path(name).stem
         named.add(stem)
