@@ -208,23 +208,17 @@ class Detector:
     def _score(
         self, media: Media, quarters: int, tracks: Sequence[Track], tell: Callable[[float], None]
     ) -> list[ScoredTrack]:
-        from unmask.faces.align import turned_crop, upright_turn
-
-        faces = [(media.frames[position].image, face) for track in tracks for position, face in track.faces]
-        turns = [upright_turn(face.landmarks) for _, face in faces]
+        faces = [(position, face) for track in tracks for position, face in track.faces]
         scores: list[float] = []
         qualities: list[FaceQuality] = []
         for start in range(0, len(faces), _BATCH):
             batch = faces[start : start + _BATCH]
-            crops = [
-                turned_crop(image, face.box, turn, self.card.crop)
-                for (image, face), turn in zip(batch, turns[start : start + _BATCH], strict=True)
-            ]
+            crops = [self.card.crop.crop(media.frames[position].image, face.box) for position, face in batch]
             scores += [round(float(score), DIGITS) for score in self.scorer.score(crops)]
-            for (image, face), crop in zip(batch, crops, strict=True):
-                qualities.append(self._quality(image, face, crop))
+            for (position, face), crop in zip(batch, crops, strict=True):
+                qualities.append(self._quality(media.frames[position].image, face, crop))
             tell(_FOUND + (_SCORED - _FOUND) * min(1.0, (start + _BATCH) / len(faces)))
-        remaining = iter(zip(scores, turns, qualities, strict=True))
+        remaining = iter(zip(scores, qualities, strict=True))
         result = []
         for track in tracks:
             own = [next(remaining) for _ in track.faces]
@@ -237,11 +231,10 @@ class Detector:
                     found=float(face.score),
                     score=score,
                     seen=face.box if quarters else None,
-                    turn=turn,
                 )
-                for (position, face), (score, turn, _) in zip(track.faces, own, strict=True)
+                for (position, face), (score, _) in zip(track.faces, own, strict=True)
             )
-            quality = _median([each for _, _, each in own])
+            quality = _median([each for _, each in own])
             judged = ScoredTrack(scored, pooled([face.score for face in scored]), quality=quality)
             result.append(verdict.judge(judged, self.card.threshold, self.card.uncertain, self.card.tested))
         return result
@@ -251,9 +244,9 @@ class Detector:
         from unmask.faces.quality import blockiness, sharpness
 
         left, top, side = self.card.crop.square(face.box)
-        # The frame's own pixels: the grid of a codec does not survive being scaled or turned.
+        # The frame's own pixels: the grid of a codec does not survive being scaled.
         inside = frame[max(top, 0) : top + side, max(left, 0) : left + side]
-        turned = None if face.landmarks is None else abs(tilt(face.landmarks))
+        turned = None if face.landmarks is None else tilt(face.landmarks)
         return FaceQuality(max(face.box.width, face.box.height), sharpness(crop), blockiness(inside), turned)
 
 

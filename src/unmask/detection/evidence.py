@@ -12,7 +12,6 @@ import numpy as np
 from unmask.detection.result import Evidence, FaceScore, ScoredTrack, Still
 from unmask.detector.pixels import resize_crops
 from unmask.errors import UnmaskError
-from unmask.faces.align import turned_crop
 
 if TYPE_CHECKING:
     from unmask.detector.onnx_scorer import OnnxScorer
@@ -53,9 +52,7 @@ def collect(
     """
     chosen = choose(tracks)
     recipe = scorer.card.crop
-    crops = [
-        turned_crop(media.frames[face.position].image, face.seen or face.box, face.turn, recipe) for _, face in chosen
-    ]
+    crops = [recipe.crop(media.frames[face.position].image, face.seen or face.box) for _, face in chosen]
     found = [Evidence(number, face, jpeg(crop, _FACE)) for (number, face), crop in zip(chosen, crops, strict=True)]
     if not crops:
         return (), ()

@@ -88,7 +88,7 @@ def _surest(faces: Sequence[Face], least: float) -> float:
         face.score
         for face in faces
         if max(face.box.width, face.box.height) >= MIN_SIDE
-        and (face.landmarks is None or abs(tilt(face.landmarks)) <= 45)
+        and (face.landmarks is None or tilt(face.landmarks) <= 45)
         and face.score >= least
     ]
     return max(scores, default=0.0)

@@ -35,8 +35,6 @@ class FaceScore:
         found: confidence of the face finder in [0, 1].
         score: calibrated P(fake) of this face alone.
         seen: the box in the frame as it was judged, if that was turned by quarters; not part of the JSON.
-        turn: by how much that frame was turned round the centre of the box for the crop, degrees clockwise; not part of
-            the JSON.
     """
 
     position: int
@@ -46,7 +44,6 @@ class FaceScore:
     found: float
     score: float
     seen: Box | None = None
-    turn: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         box = [round(value, 1) for value in (self.box.x, self.box.y, self.box.width, self.box.height)]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmask.faces.crop import CropRecipe, cut
-from unmask.faces.face import Box
 
 #: Where recognition networks since SphereFace (Liu et al., arXiv 1704.08063) and ArcFace (arXiv 1801.07698) expect left
 #: eye, right eye, nose, left and right mouth corner: pixels of a 112 x 112 crop.
@@ -15,8 +14,6 @@ TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
 SIDE = 112
-#: Faces turned by less are cut as they are, degrees: training turns its crops by up to 10 (``data.augment.degrees``).
-MIN_TURN = 15.0
 
 
 def canonical_points(recipe: CropRecipe) -> np.ndarray:
@@ -44,27 +41,17 @@ def align_matrix(landmarks: Sequence[tuple[float, float]], recipe: CropRecipe) -
         raise ValueError("the landmarks are all in one place")
     factor = (centred.conj() @ (there - there.mean())) / spread
     shift = there.mean() - factor * here.mean()
-    return _matrix(factor, shift)
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
 def tilt(landmarks: Sequence[tuple[float, float]]) -> float:
-    """By how much a face is turned in the picture, degrees in [-180, 180]: so far clockwise it is to be turned back.
+    """By how much a face is turned in the picture, degrees in [0, 180]: 0 is upright, 90 lying on its side.
 
     Raises:
         ValueError: as :func:`align_matrix`.
     """
     matrix = align_matrix(landmarks, CropRecipe())
-    return float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
-
-
-def upright_turn(landmarks: Sequence[tuple[float, float]] | None) -> float:
-    """The turn with which :func:`turned_crop` cuts a face upright: its tilt if it is :data:`MIN_TURN` or more, else 0.
-
-    Raises:
-        ValueError: as :func:`align_matrix`; landmarks that are not known give 0.
-    """
-    turn = 0.0 if landmarks is None else tilt(landmarks)
-    return turn if abs(turn) >= MIN_TURN else 0.0
+    return float(abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))))
 
 
 def aligned_crop(frame: np.ndarray, landmarks: Sequence[tuple[float, float]], recipe: CropRecipe) -> np.ndarray:
@@ -81,42 +68,9 @@ def aligned_crop(frame: np.ndarray, landmarks: Sequence[tuple[float, float]], re
     Raises:
         ValueError: as :func:`align_matrix`, or the crop does not touch the frame or is far larger.
     """
-    return _moved(frame, align_matrix(landmarks, recipe), recipe.size)
-
-
-def turned_crop(frame: np.ndarray, box: Box, turn: float, recipe: CropRecipe) -> np.ndarray:
-    """Cut a face out of a frame as :meth:`CropRecipe.crop` does, from the frame turned round the centre of its box.
-
-    Args:
-        frame: uint8 (H, W, 3).
-        box: the face in pixels of the frame; its width and height are those of the face when it is turned.
-        turn: degrees clockwise; at 0 the crop is that of the recipe, to the bit.
-        recipe: how much round the box is shown.
-
-    Returns:
-        uint8 (size, size, 3). Outside of the frame its border pixels are repeated.
-
-    Raises:
-        ValueError: the crop does not touch the frame or is far larger.
-    """
-    if not turn:
-        return recipe.crop(frame, box)
-    size = recipe.size
-    factor = size / recipe.square(box)[2] * np.exp(1j * np.radians(turn))
-    # Down is where the chin is after turning.
-    shift = complex(0.5, 0.5 - recipe.shift_y) * size - factor * complex(*box.centre)
-    return _moved(frame, _matrix(factor, shift), size)
-
-
-def _matrix(factor: complex, shift: complex) -> np.ndarray:
-    """The map of the plane x -> factor x + shift as (2, 3)."""
-    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
-
-
-def _moved(frame: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """What a turn, scale and shift (2, 3) brings into a square of ``size`` pixels, uint8 (size, size, 3)."""
     import cv2
 
+    matrix, size = align_matrix(landmarks, recipe), recipe.size
     corners = np.array([(0, 0), (size, 0), (0, size), (size, size)])
     corners = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
