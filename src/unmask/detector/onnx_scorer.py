@@ -60,13 +60,12 @@ class OnnxScorer:
         if path.suffix.lower() == ".onnx" and path.is_file():
             beside = path.parent / CARD
             card = read_card(beside) if path.name == ONNX and beside.is_file() else None
-            heat = path.parent / HEAT if path.name == ONNX and (path.parent / HEAT).is_file() else None
+            heat = path.parent / HEAT if path.name == ONNX else None
             return cls(path, card, batch_size, str(name_or_path), heat)
         folder = find_detector(name_or_path)
         if not (folder / ONNX).is_file():
             raise UnmaskError(folder / ONNX, f"the file is missing (unmask export {name_or_path} writes it)")
-        heat = folder / HEAT if (folder / HEAT).is_file() else None
-        return cls(folder / ONNX, read_card(folder / CARD), batch_size, str(name_or_path), heat)
+        return cls(folder / ONNX, read_card(folder / CARD), batch_size, str(name_or_path), folder / HEAT)
 
     def log_odds(self, crops: Crops) -> npt.NDArray[np.float64]:
         """Raw log P(fake) / P(real) of each crop, float64 (N,), as :meth:`Scorer.log_odds` to about 1e-5.
@@ -88,7 +87,7 @@ class OnnxScorer:
             ValueError: a crop is not uint8 (H, W, 3), or is empty.
             UnmaskError: there is no ``heat.onnx`` beside the model, or it is damaged or of other weights.
         """
-        if self._heat is None:
+        if self._heat is None or not self._heat.is_file():
             raise UnmaskError(self.name, f"has no {HEAT} (unmask export writes it for backbones with a feature map)")
         with self._opening:
             if self._heat_session is None:

@@ -116,7 +116,8 @@ def restore_half(
     Raises:
         ValueError: nothing was forged.
     """
-    rows, columns = np.nonzero(mask > 0.5)
+    changed = mask > 0.5
+    rows, columns = np.nonzero(changed)
     if not len(rows):
         raise ValueError("the mask is empty")
     height, width = mask.shape
@@ -126,7 +127,6 @@ def restore_half(
     # A soft seam, 2 % of the width: a hard one would be an artefact of its own.
     share = 1 / (1 + np.exp(-beyond / (0.02 * width)))
     crop = original + share[..., None] * (fake.astype(np.float64) - original)
-    changed = mask > 0.5
     return Half(crop.round().astype(np.uint8), changed & (share > _SHARE), changed & (share < 1 - _SHARE), row)
 
 
