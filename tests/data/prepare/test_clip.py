@@ -16,6 +16,7 @@ from PIL import Image
 from tests.clips import moving, portrait, write_image
 from tests.data.prepare import clips
 from tests.data.prepare.clips import clip_of
+from unmask.data.decode import decode_image
 from unmask.data.layouts import Clip
 from unmask.data.prepare import PrepareRecipe
 from unmask.data.prepare.clip import clip_worker
@@ -161,10 +162,13 @@ def test_ready_crops_are_taken_as_they_are(tmp_path: Path) -> None:
     png = write_image(tmp_path / "b.png", noise)
     turned = write_image(tmp_path / "c.jpg", portrait(64), exif=_turned())
     see_through = write_image(tmp_path / "d.png", np.dstack([noise, noise[..., 0]]))
-    rows, note = _prepare(clip_of(jpeg, png, turned, see_through, cropped=True))
-    kept = [row["image"] == path.read_bytes() for row, path in zip(rows, (jpeg, png, turned, see_through), strict=True)]
-    assert kept == [True, True, False, False]
-    # Coded anew, as any reader without an eye for EXIF and transparency must see it.
+    deep = write_image(tmp_path / "e.png", 257 * noise[..., 0].astype(np.uint16))
+    paths = (jpeg, png, turned, see_through, deep)
+    rows, note = _prepare(clip_of(*paths, cropped=True))
+    kept = [row["image"] == path.read_bytes() for row, path in zip(rows, paths, strict=True)]
+    assert kept == [True, True, False, False, False]
+    # Coded anew, as a reader of tables without an eye for EXIF, transparency and deep greys must see it.
+    assert np.abs(decode_image(rows[4]["image"]).astype(int) - noise[..., :1]).mean() < 8
     assert np.abs(_picture(rows[2]["image"]).astype(int) - np.rot90(portrait(64), -1)).mean() < 8
     assert _picture(rows[3]["image"]).shape == (50, 40, 3)
     assert {"box", "found", "landmarks"}.isdisjoint(rows[0])

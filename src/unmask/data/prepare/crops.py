@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from unmask.data.decode import decode_image
 from unmask.data.encode import encode_image
 from unmask.data.layouts.index import Clip
 from unmask.data.prepare.people import Find
@@ -96,15 +97,12 @@ def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[F
 
 
 def _bytes(image: np.ndarray, path: Path | None, recipe: PrepareRecipe) -> bytes:
-    """The file as it is where every reader sees in it what we saw, else the picture encoded anew."""
+    """The file as it is where a reader of the table sees in it what we saw, else the picture encoded anew: one that is
+    turned, transparent or 16 bits deep."""
     if path is not None and path.suffix.lower() in (".jpg", ".jpeg", ".png"):
         data = path.read_bytes()
-        plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        # Turned, transparent or 16 bits deep pictures differ by far more than two decoders of JPEG do.
-        if plain is not None and plain.shape == image.shape:
-            off = np.abs(plain[..., ::-1].astype(np.int16) - image).mean()
-            if off < 1:
-                return data
+        if np.array_equal(decode_image(data), image):
+            return data
     return encode_image(image, recipe.format)
 
 
