@@ -20,7 +20,8 @@ from tests.tables import encode
 from unmask import UnmaskError
 from unmask.cli import main
 from unmask.data.inspect import Inspection, inspect_tables
-from unmask.data.writer import write_faces
+from unmask.data.writer import SCHEMA, write_faces
+from unmask.parts import Parts
 
 
 def face(seed: int, label: str = "real", **known: Any) -> dict[str, Any]:
@@ -187,7 +188,19 @@ def test_parts_are_one_table_and_a_broken_part_does_not_stop_the_others(tmp_path
     assert "b.parquet: row 4" in pair
 
 
+def test_a_part_of_clips_without_a_face_is_no_fault(tmp_path: Path) -> None:
+    with Parts(tmp_path, SCHEMA) as parts:
+        parts.add("some", clean())
+        parts.write()
+        parts.add("none", [])
+    found = inspect_tables(tmp_path)
+    assert (len(found.tables), found.rows, found.flags) == (2, 8, ())
+
+
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    write_faces(tmp_path / "t.parquet", [])
+    with pytest.raises(UnmaskError, match=r"t\.parquet: no readable table \(no row\)"):
+        inspect_tables(tmp_path)
     (tmp_path / "t.parquet").write_bytes(b"text")
     with pytest.raises(UnmaskError, match=r"t\.parquet: no readable table"):
         inspect_tables(tmp_path)

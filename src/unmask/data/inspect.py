@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from unmask.data.checks import Columns, Flag, check_images, check_rows
 from unmask.data.decode import decode_image
 from unmask.data.duplicates import perceptual_hash
+from unmask.data.row_groups import Footer
 from unmask.data.table import FaceTable
 from unmask.data.table_files import parquet_files
 from unmask.errors import UnmaskError
@@ -77,6 +78,8 @@ def inspect_tables(
     with ThreadPoolExecutor(threads, "unmask-inspect") as pool:
         for file in files:
             try:
+                if not Footer.read(file).rows.any():  # as of clips without a face
+                    continue
                 # The images are read here, in turn: no buffer is too small for that.
                 table = FaceTable.read(file, streaming=True, buffer_mb=_ANY)
                 seen = []
@@ -88,7 +91,7 @@ def inspect_tables(
             except UnmaskError as error:
                 broken.append(str(error))
     if not parts:
-        raise UnmaskError(", ".join(map(str, files)), f"no readable table ({broken[0]})")
+        raise UnmaskError(", ".join(map(str, files)), f"no readable table ({(broken or ['no row'])[0]})")
     columns = Columns([table for table, _ in parts])
     seen = [one for _, part in parts for one in part]
     flags = [Flag("unreadable part", f"{len(broken)} of {len(files)} files cannot be read", tuple(broken))]
