@@ -181,11 +181,8 @@ def _told(columns: Columns, row: int) -> str:
 def _odd_sizes(columns: Columns, rows: Rows, sizes: list[tuple[int, int]]) -> Flag:
     """Small or far from square; or of another size than nine in ten of their data set."""
     dataset = columns.code("dataset")[rows].tolist()
-    usual: dict[int, tuple[int, int]] = {}
-    for code, number in Counter(dataset).items():
-        size, share = Counter(size for one, size in zip(dataset, sizes, strict=True) if one == code).most_common(1)[0]
-        if share >= 0.9 * number:
-            usual[code] = size
+    whole, shares = Counter(dataset), Counter(zip(dataset, sizes, strict=True))
+    usual = {code: size for (code, size), share in shares.items() if share >= 0.9 * whole[code]}
     findings = []
     for row, code, (height, width) in zip(rows.tolist(), dataset, sizes, strict=True):
         small, long = min(height, width) < SMALLEST, max(height, width) > 2 * min(height, width)
