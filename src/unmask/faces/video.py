@@ -105,7 +105,7 @@ class Video:
             # Damage, or packets that show nothing.
             self._choose_again()
             return
-        if not taken:
+        if self._wanted and not taken:
             raise UnmaskError(self._path, "no frame of the video can be decoded")
         self.complete = True
 

@@ -74,6 +74,20 @@ def test_a_shorter_fake_gives_the_frames_it_shares(tmp_path: Path) -> None:
     assert [row["frame"] for row in longer] == [0, 2, 3, 5]  # as a clip of six frames is cut
 
 
+def test_a_shorter_fake_has_the_masks_of_the_very_frames(tmp_path: Path) -> None:
+    _, fake = _pair(tmp_path, 32, slice(26))
+    grey = [np.full((256, 256, 3), 60 + 6 * number, np.uint8) for number in range(26)]
+    masks = clips.encode(tmp_path / "masks/fake.mp4", grey, options=_LOSSLESS)
+    rows, note = _prepared(replace(fake, masks=(masks,)))
+    assert [row["frame"] for row in rows] == [4, 12, 20]
+    levels = [np.asarray(Image.open(io.BytesIO(row["mask"]))).max() for row in rows]
+    assert levels == pytest.approx([60 + 6 * row["frame"] for row in rows], abs=2)
+    few = clips.encode(tmp_path / "masks/few.mp4", grey[:3])
+    rows, note = _prepared(replace(fake, masks=(few,)))
+    assert [row["frame"] for row in rows if "mask" not in row] == [4, 12, 20]
+    assert "remarks" not in note
+
+
 def test_extracted_frames_beside_a_video(tmp_path: Path) -> None:
     _, fake = _pair(tmp_path)
     frames = read_media(fake.paths[0], 8).frames

@@ -152,8 +152,19 @@ def test_extracted_frames_keep_their_numbers_and_their_masks(tmp_path: Path) -> 
 
 
 def test_a_single_image(tmp_path: Path) -> None:
-    rows, _ = _prepare(clip_of(write_image(tmp_path / "a.jpg", portrait()), frames=(7,)))
-    assert [row["frame"] for row in rows] == [7]
+    image = write_image(tmp_path / "a.jpg", portrait())
+    mask = write_image(tmp_path / "mask.png", np.full((256, 256), 90, np.uint8))
+    rows, _ = _prepare(clip_of(image, frames=(7,), masks=(mask,)))
+    assert [(row["frame"], _picture(row["mask"]).max()) for row in rows] == [(7, 90)]
+
+
+def test_a_broken_mask_costs_its_own_frame(tmp_path: Path) -> None:
+    paths = [write_image(tmp_path / f"{i}.png", image) for i, image in enumerate(moving(portrait(), 3))]
+    masks = [write_image(tmp_path / f"mask{i}.png", np.full((256, 256), 90, np.uint8)) for i in range(3)]
+    masks[1].write_bytes(b"broken")
+    rows, note = _prepare(clip_of(*paths, masks=tuple(masks)))
+    assert ["mask" in row for row in rows] == [True, False, True]
+    assert note["remarks"] == [f"{masks[1]}: is not an image or video of a kind that is read here"]
 
 
 def test_ready_crops_are_taken_as_they_are(tmp_path: Path) -> None:

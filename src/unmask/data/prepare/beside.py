@@ -46,6 +46,11 @@ class Beside:
         return self._original.complete
 
     @property
+    def numbers(self) -> list[int]:
+        """Of the frames that are taken of the fake, once the first is there."""
+        return self._fake.numbers if self._fake else []
+
+    @property
     def broken(self) -> list[str]:
         """What could not be read of the fake while the rest could."""
         return self._fake.broken if self._fake else []
@@ -55,7 +60,7 @@ class Beside:
         originals = self._originals()
         first = next(originals)
         self._fake = Pictures(self._clip, self._recipe, only=self._original.numbers)
-        fakes = iter(self._fake) if self._fake.numbers else iter(())
+        fakes = iter(self._fake)
         frame, common = next(fakes, None), 0
         for beside in itertools.chain([first], originals):
             while frame and frame.index < beside.index:

@@ -111,7 +111,7 @@ def _once(
         with watch("crops"):
             finds, remarks = as_is(clip, recipe, pictures)
         return [finds], Counter(), len(finds), remarks
-    masks = Masks(clip, recipe)
+    masks = Masks(clip, recipe, lambda: pictures.numbers)
     waiting: deque[Frame | None] = deque()
     labels: list[int] = []
     found: dict[tuple[int, int], Find] = {}
@@ -137,7 +137,7 @@ def _once(
     tracks = link_tracks(faces_of, labels)
     of_people = [[found[position, id(face)] for position, face in track.faces] for track in tracks]
     people, left_out = choose_people(of_people, len(faces_of), recipe.people)
-    return people, left_out, len(faces_of), [masks.broken] if masks.broken else []
+    return people, left_out, len(faces_of), masks.broken
 
 
 def _about(clip: Clip) -> Row:

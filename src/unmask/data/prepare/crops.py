@@ -85,7 +85,7 @@ def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[F
     Raises:
         UnmaskError: none can be read.
     """
-    masks, finds = Masks(clip, recipe), []
+    masks, finds = Masks(clip, recipe, lambda: pictures.numbers), []
     for position, frame in enumerate(pictures):
         height, width = frame.image.shape[:2]
         row: dict[str, Any] = {"image": _bytes(frame.image, pictures.path, recipe), "frame": frame.index}
@@ -93,7 +93,7 @@ def as_is(clip: Clip, recipe: PrepareRecipe, pictures: Pictures) -> tuple[list[F
         if mask is not None:
             row["mask"] = encode_image(mask, "png")
         finds.append(Find(position, Face(Box(0, 0, width, height), 1.0), row))
-    return finds, [masks.broken] if masks.broken else []
+    return finds, masks.broken
 
 
 def _bytes(image: np.ndarray, path: Path | None, recipe: PrepareRecipe) -> bytes:

@@ -14,8 +14,6 @@ from unmask.data.prepare.recipe import PrepareRecipe
 from unmask.errors import UnmaskError
 from unmask.faces.media import Frame, MediaStream, read_media
 
-# A mask of a video belongs to the frame of its own number, give or take what re-encoding may shift.
-_NEAR = 2
 # Codecs leave shadows of this grey level on black.
 _BLACK = 24
 
@@ -38,7 +36,7 @@ class Pictures:
     def __init__(self, clip: Clip, recipe: PrepareRecipe, only: Collection[int] | None = None) -> None:
         self.path: Path | None = None
         self._unread: list[str] = []
-        self._clip, self._recipe, self._only = clip, recipe, only
+        self._clip, self._recipe, self._only = clip, recipe, None if only is None else frozenset(only)
         self._stream: MediaStream | None = None
 
     @property
@@ -84,8 +82,8 @@ class Pictures:
                 continue
             self.path = path
             yield replace(picture, index=number)
-        if self.path is None:
-            raise last or UnmaskError(clip.key, "has no frame")
+        if last is not None and self.path is None:
+            raise last
 
     def _opened(self) -> MediaStream:
         if self._stream is None:
@@ -115,38 +113,46 @@ def chosen(count: int, recipe: PrepareRecipe) -> list[int]:
 class Masks:
     """What was manipulated in each frame of a clip.
 
-    Attributes:
-        broken: why there are no masks although the data set has some; empty if all is well.
+    Args:
+        clip: whose frames.
+        recipe: where they are decoded.
+        numbers: gives the numbers of the frames that are taken, asked for with the first mask.
     """
 
-    def __init__(self, clip: Clip, recipe: PrepareRecipe) -> None:
-        self.broken = ""
-        self._at: Callable[[int], np.ndarray | None] = lambda index: None
-        if len(clip.masks) == 1 and len(clip.paths) == 1:
-            try:
-                self._at = _Nearest(iter(_stream(clip.masks[0], recipe))).at
-            except UnmaskError as error:
-                self.broken = str(error)
-        elif clip.masks and len(clip.masks) == len(clip.paths):
-            numbers = clip.frames or range(len(clip.paths))
-            by_number: dict[int, Path] = dict(zip(numbers, clip.masks, strict=True))
-            self._at = lambda index: read_media(by_number[index], 1).frames[0].image if index in by_number else None
+    def __init__(self, clip: Clip, recipe: PrepareRecipe, numbers: Callable[[], Collection[int]]) -> None:
+        self._clip, self._recipe, self._numbers = clip, recipe, numbers
+        self._masks: Pictures | None = None
+        self._frames = self._drawn() if len(clip.masks) == len(clip.paths) else iter(())
+        self._now: Frame | None = None
+        self._error = ""
+
+    @property
+    def broken(self) -> list[str]:
+        """Why there are no masks, or not all, although the data set has some."""
+        found = [*(self._masks.broken if self._masks else ()), self._error]
+        return list(dict.fromkeys(filter(None, found)))
 
     def at(self, frame: Frame) -> np.ndarray | None:
         """The mask of a frame, to be asked for in order of time: uint8 (H, W) of the frame's size, 0 where nothing was
         replaced, 255 where all was; None if there is none."""
-        if self.broken:
-            return None
         try:
-            image = self._at(frame.index)
+            while self._now is None or self._now.index < frame.index:
+                self._now = next(self._frames)
+        except StopIteration:
+            return None
         except UnmaskError as error:
-            self.broken = str(error)
+            self._error = str(error)
             return None
-        if image is None:
+        if self._now.index != frame.index:
             return None
+        image = self._now.image
         if image.shape[:2] != frame.image.shape[:2]:
             image = cv2.resize(image, frame.image.shape[1::-1], interpolation=cv2.INTER_AREA)
         return grey_mask(image)
+
+    def _drawn(self) -> Iterator[Frame]:
+        self._masks = Pictures(replace(self._clip, paths=self._clip.masks), self._recipe, only=self._numbers())
+        yield from self._masks
 
 
 def grey_mask(image: np.ndarray) -> np.ndarray:
@@ -159,20 +165,6 @@ def grey_mask(image: np.ndarray) -> np.ndarray:
     grey = np.where(high < _BLACK, 0, high)
     coloured = int((high - low).max()) > 2 * _BLACK
     return np.where(grey > 0, 255, 0).astype(np.uint8) if coloured else grey.astype(np.uint8)
-
-
-class _Nearest:
-    """Frames of a stream by their number, asked for in rising order."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self._now = next(frames, None)
-        self._next = next(frames, None)
-
-    def at(self, index: int) -> np.ndarray | None:
-        while self._now and self._next and abs(self._next.index - index) <= abs(self._now.index - index):
-            self._now, self._next = self._next, next(self._frames, None)
-        return self._now.image if self._now and abs(self._now.index - index) <= _NEAR else None
 
 
 def _stream(path: Path, recipe: PrepareRecipe, only: Collection[int] | None = None) -> MediaStream:
