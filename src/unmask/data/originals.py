@@ -12,17 +12,18 @@ class Originals:
 
     def __init__(self, table: FaceTable) -> None:
         self._table, self._family = table, table.family
-        self._reals: dict[tuple[str, str], list[int]] = {}
-        for row in np.flatnonzero(~table.fake):
-            self._reals.setdefault((self._family[row], table.source[row]), []).append(int(row))
+        self._reals: dict[tuple[str, str, int], list[int]] = {}
+        for row in np.flatnonzero(~table.fake).tolist():
+            self._reals.setdefault(self._person(row), []).append(row)
 
     def of(self, fake: int) -> int | None:
-        """The row of the real that the fake in a row was made from, its nearest frame; None where the table lacks it.
+        """The row of the real that the fake in a row was made from: the same person in the nearest frame; None where
+        the table lacks it.
 
         Where the real is there at the fake's quality, it is taken at that: quality must not tell the two apart.
         """
         table = self._table
-        reals = self._reals.get((self._family[fake], table.source[fake]))
+        reals = self._reals.get(self._person(fake))
         if not reals:
             return None
         reals = [row for row in reals if table.quality[row] == table.quality[fake]] or reals
@@ -33,3 +34,6 @@ class Originals:
         table, real = self._table, self.of(fake)
         alike = real is not None and all(names[real] == names[fake] for names in (table.quality, table.frame))
         return real if alike else None
+
+    def _person(self, row: int) -> tuple[str, str, int]:
+        return self._family[row], self._table.source[row], int(self._table.track[row])

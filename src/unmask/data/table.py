@@ -43,7 +43,8 @@ class FaceTable:
         source: (N,) str, the pristine video a fake was made from; a real names itself.
         component: (N,) str, the group of near-duplicate sources: what splits and bootstraps are drawn by.
         frame: (N,) int, position of the crop's frame in its video.
-        track: (N,) int, number of the person in the clip; 0 where the table does not say.
+        track: (N,) int, number of the person in the clip, the same in a fake as in its original; 0 where the table does
+            not say.
         streamed: the row groups on disk, or None where the table was loaded.
     """
 

@@ -17,8 +17,10 @@ from tests.data.prepare.clips import clip_of
 from unmask.cli import main
 from unmask.data import FaceTable
 from unmask.data.layouts import Clip
+from unmask.data.originals import Originals
 from unmask.data.prepare import PrepareRecipe
 from unmask.data.prepare.clip import clip_worker
+from unmask.data.writer import write_faces
 from unmask.faces import CropRecipe, read_media
 
 _RECIPE = PrepareRecipe(frames=4, crop=CropRecipe(size=128), min_face=20, format="png", like_original=True)
@@ -86,6 +88,27 @@ def test_a_shorter_fake_has_the_masks_of_the_very_frames(tmp_path: Path) -> None
     rows, note = _prepared(replace(fake, masks=(few,)))
     assert [row["frame"] for row in rows if "mask" not in row] == [4, 12, 20]
     assert "remarks" not in note
+
+
+def test_the_second_person_of_a_fake_is_paired_with_itself_or_with_nobody(tmp_path: Path) -> None:
+    frame = np.full((360, 640, 3), 60, np.uint8)
+    frame[:, :360], frame[60:300, 380:620] = portrait(360), portrait(240)
+    forged, mask = frame.copy(), np.zeros_like(frame)
+    forged[100:130, 470:500] = forged[100:130, 470:500][::-1]
+    mask[100:130, 470:500] = 255
+    real = clip_of(clips.encode(tmp_path / "real.mp4", [frame] * 4, options=_LOSSLESS))
+    video, masks = (clips.encode(tmp_path / f"{name}.mp4", [image] * 4) for name, image in (("f", forged), ("m", mask)))
+    fake = clip_of(video, label="fake", source="real", masks=(masks,), original=real)
+    for people, found in (("main", False), ("all", True)):
+        rows = [row for clip in (real, fake) for row in _prepared(clip, frames=2, people=people)[0]]
+        write_faces(tmp_path / "t.parquet", rows)
+        table = FaceTable.read(tmp_path / "t.parquet")
+        fakes = np.flatnonzero(table.fake).tolist()
+        assert len(fakes) == 2
+        for row in fakes:
+            original = Originals(table).exactly_of(row)
+            assert (original is not None) == found
+            assert original is None or rows[original]["box"] == rows[row]["box"]
 
 
 def test_extracted_frames_beside_a_video(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ Row = dict[str, Any]
 #: What is remembered of a clip, besides its rows: ``state`` (``done``, ``no face`` or ``broken``), ``reason``,
 #: ``frames``, ``rows``, ``left_out`` (faces by reason), ``remarks``, ``seconds`` (by kind of work).
 Note = dict[str, Any]
-#: Tracks, faces left out by reason, how many frames were looked at, and remarks.
-_Taken = tuple[list[list[Find]], Counter[str], int, list[str]]
+#: People by number, faces left out by reason, how many frames were looked at, and remarks.
+_Taken = tuple[dict[int, list[Find]], Counter[str], int, list[str]]
 
 
 def clip_worker(recipe: PrepareRecipe) -> Callable[[Clip], tuple[list[Row], Note]]:
@@ -74,7 +74,7 @@ def prepare_clip(clip: Clip, recipe: PrepareRecipe, follower: FaceFollower) -> t
         people, left_out, frames, remarks = _taken(clip, recipe, pictures, follower, watch)
     rows = [
         {**_about(clip), "track": number, **find.row}
-        for number, track in enumerate(people)
+        for number, track in people.items()
         for find in sorted(track, key=lambda each: each.position)
     ]
     note: Note = {"state": "done" if rows else "no face", "rows": len(rows), "frames": frames}
@@ -110,7 +110,7 @@ def _once(
     if clip.cropped and isinstance(pictures, Pictures):
         with watch("crops"):
             finds, remarks = as_is(clip, recipe, pictures)
-        return [finds], Counter(), len(finds), remarks
+        return {0: finds}, Counter(), len(finds), remarks
     masks = Masks(clip, recipe, lambda: pictures.numbers)
     waiting: deque[Frame | None] = deque()
     labels: list[int] = []

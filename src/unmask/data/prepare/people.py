@@ -39,7 +39,7 @@ class Find:
 
 def choose_people(
     tracks: Sequence[Sequence[Find]], frames: int, people: Literal["main", "all"]
-) -> tuple[list[list[Find]], Counter[str]]:
+) -> tuple[dict[int, list[Find]], Counter[str]]:
     """Choose among the people of a clip.
 
     Args:
@@ -48,7 +48,8 @@ def choose_people(
         people: as in :class:`~unmask.data.prepare.recipe.PrepareRecipe`.
 
     Returns:
-        The tracks of those who are taken, the foremost first, and how many faces were left out for which reason.
+        The tracks of those who are taken, each by the person's number in the clip, from the foremost on, which is the
+        same in a fake as in its original; and how many faces were left out for which reason.
     """
     left: Counter[str] = Counter()
     longest = max((len(track) for track in tracks), default=0)
@@ -61,23 +62,19 @@ def choose_people(
             usable.append(list(track))
         elif kept:
             left["seen too briefly"] += len(kept)
-    masked = {id(track): sum(find.manipulated for find in track) for track in usable}
-    most = max(masked.values(), default=0.0)
-    reason = "another person"
-    if most > 0:
-        usable.sort(key=lambda track: -masked[id(track)])
-        taken = [track for track in usable if masked[id(track)] >= _MANIPULATED * most]
-        if people == "all":
-            reason = "not manipulated"
-    else:
-        longest = max(map(len, usable), default=0)
-        usable.sort(key=lambda track: (len(track) < _MAIN * longest, -_size(track)))
-        taken = usable
+    longest = max(map(len, usable), default=0)
+    usable.sort(key=lambda track: (len(track) < _MAIN * longest, -_size(track)))
+    masked = [sum(find.manipulated for find in track) for track in usable]
+    most = max(masked, default=0.0)
+    reason = "another person" if people == "main" or not most else "not manipulated"
+    taken = [number for number, share in enumerate(masked) if share >= _MANIPULATED * most]
+    taken.sort(key=lambda number: -masked[number])
     if people == "main":
         taken = taken[:1]
-    for track in usable[len(taken) :]:
-        left[reason] += sum(not find.dropped for find in track)
-    return [[find for find in track if not find.dropped] for track in taken], left
+    for number, track in enumerate(usable):
+        if number not in taken:
+            left[reason] += sum(not find.dropped for find in track)
+    return {number: [find for find in usable[number] if not find.dropped] for number in taken}, left
 
 
 def _size(track: Sequence[Find]) -> float:
