@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from tests.tables import make_image
+from unmask.data import FaceTable
 from unmask.data.duplicates import LIMIT, near_pairs, perceptual_hash
 
 
@@ -68,3 +72,26 @@ def test_a_picture_that_occurs_a_thousand_times_costs_no_million_comparisons() -
 def test_none_and_one() -> None:
     assert near_pairs(np.empty((0, 8), np.uint32)).shape == (0, 2)
     assert near_pairs(np.zeros((1, 8), np.uint32)).shape == (0, 2)
+
+
+def test_the_figures_of_the_documentation() -> None:
+    """1,200 reals of DFDC's validation rows, one of each component: as docs/tables.md and the module say."""
+    shared = Path(os.environ.get("UNMASK_SHARED", Path(__file__).parents[3] / "shared"))
+    path = shared / "data" / "dfdc-faces" / "val.parquet"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    table = FaceTable.read(path)
+    reals = np.flatnonzero(~table.fake)
+    rows = np.sort(reals[np.unique(table.component[reals].astype(str), return_index=True)[1]])[:1200]
+    images = [table.image(row) for row in rows.tolist()]
+    halves = [cv2.resize(image, (112, 112), interpolation=cv2.INTER_AREA).astype(np.uint8) for image in images]
+    ours, coded, small = (
+        np.array([perceptual_hash(image) for image in kind])
+        for kind in (images, [jpeg(image, 20) for image in images], halves)
+    )
+    changed, shrunk = (np.bitwise_count(ours ^ theirs).sum(1) for theirs in (coded, small))
+    assert (np.median(changed), np.quantile(changed, 0.95) // 1, changed.max(), shrunk.max()) == (8, 16, 48, 10)
+    apart = np.bitwise_count(ours[:, None] ^ ours[None]).sum(2)
+    assert apart[np.triu_indices(len(ours), 1)].min() == 50
+    found = set(map(tuple, near_pairs(np.concatenate([ours, coded])).tolist()))
+    assert np.mean([(row, row + len(ours)) in found for row in range(len(ours))]) == pytest.approx(0.96, abs=0.01)
