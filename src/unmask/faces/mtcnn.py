@@ -144,12 +144,11 @@ class MTCNN:
 
     def _find(self, frame: np.ndarray) -> list[Face]:
         height, width = frame.shape[:2]
-        faces = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
+        faces, searched = self._cascade(frame, self.longer_side, self.min_face, self.thresholds)
         strict = (*self.thresholds[:2], self.retry_threshold)
         smallest = min((max(face.box.width, face.box.height) for face in faces), default=0.0)
-        searched = _smallest((height, width), _scale((height, width), self.longer_side), self.min_face)
         if smallest < searched and max(height, width) >= 1.5 * self.longer_side:
-            finer = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
+            finer, _ = self._cascade(frame, 2 * self.longer_side, self.min_face / 2, strict)
             faces += [face for face in finer if not any(face.box.iou(other.box) > 0.2 for other in faces)]
         if not faces:
             import cv2
@@ -158,7 +157,7 @@ class MTCNN:
             small = _shrink(frame, self.longer_side // 2)
             border = min(small.shape[:2]) // 2
             ring = cv2.copyMakeBorder(small, border, border, border, border, cv2.BORDER_REPLICATE)
-            found = self._cascade(ring, self.longer_side, 0.25, strict)
+            found, _ = self._cascade(ring, self.longer_side, 0.25, strict)
             faces = [_shifted(face, -border, width / small.shape[1], height / small.shape[0]) for face in found]
             # The streaks of the continued border can look like a second face: it is not in the picture.
             faces = [face for face in faces if _inside(face.landmarks or (), width, height)]
@@ -166,18 +165,20 @@ class MTCNN:
 
     def _cascade(
         self, frame: np.ndarray, longer_side: int, min_face: float, thresholds: tuple[float, float, float]
-    ) -> list[Face]:
-        """Faces of one frame, searched at one resolution."""
+    ) -> tuple[list[Face], float]:
+        """Faces of one frame, searched at one resolution, and how large one must be to be looked for, pixels."""
         search = _shrink(frame, longer_side)
-        squares = self._propose(search, _smallest(search.shape[:2], 1, min_face), thresholds[0])
+        smallest = max(_SMALLEST, min_face * min(search.shape[:2]))
+        searched = smallest * frame.shape[1] / search.shape[1]
+        squares = self._propose(search, smallest, thresholds[0])
         if not len(squares):
-            return []
+            return [], searched
         pixels = windows(search, squares, _RNET_WINDOW)
         moves, chances = self._forward(1, pixels, ["dense_2", "softmax_1"])
         keep = np.flatnonzero(chances[:, 1] > thresholds[1])
         keep = keep[suppress(squares[keep], chances[keep, 1], 0.7)]
         if not len(keep):
-            return []
+            return [], searched
         squares = to_squares(move_edges(squares[keep], moves[keep]))
         # The last network looks at finer pixels, if there are any: boxes and landmarks get more exact.
         fine = _shrink(frame, max(longer_side, _ONET_LONGER_SIDE))
@@ -188,7 +189,7 @@ class MTCNN:
         scale = np.array([frame.shape[1] / fine.shape[1], frame.shape[0] / fine.shape[0]])
         stays = suppress(edges, scores, 0.7, of_smaller=True)
         faces = [_face(edges[i] * np.tile(scale, 2), points[i] * scale, scores[i]) for i in stays]
-        return [face for face in faces if face is not None]
+        return [face for face in faces if face is not None], searched
 
     def _look_closely(self, image: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Last network on squares (N, 4) of the image: edges (N, 4), landmarks (N, 5, 2), scores (N,)."""
@@ -253,29 +254,18 @@ def _load_networks() -> tuple[Any, Any, Any]:
     return first, second, third
 
 
-def _smallest(size: tuple[int, ...], scale: float, min_face: float) -> float:
-    """Side of the smallest face that is looked for in a frame (H, W) scaled by so much, in pixels of the frame."""
-    return max(_SMALLEST / scale, min_face * min(size))
-
-
-def _scale(size: tuple[int, ...], longer_side: int) -> float:
-    """What an image (H, W) is scaled by, at most 1: its longer side gets at most as given, in pixels.
+def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
+    """The image (H, W, 3), its longer side scaled down to at most as many pixels.
 
     Beyond 4:1 its shorter side keeps a quarter of that, as long as that makes no more than twice its square of pixels.
     """
-    shorter, longer = sorted(size)
+    height, width = image.shape[:2]
+    shorter, longer = sorted((height, width))
     ratio = longer_side / longer
     if longer > 4 * shorter:
         # Whole pixels: the scales of two sizes are told by their widths.
         ratio = max(ratio, int(longer_side * min(0.25, (2 * shorter / longer) ** 0.5)) / shorter)
-    return min(1.0, ratio)
-
-
-def _shrink(image: np.ndarray, longer_side: int) -> np.ndarray:
-    """The image (H, W, 3) scaled as :func:`_scale` says."""
-    height, width = image.shape[:2]
-    ratio = _scale((height, width), longer_side)
-    if ratio == 1:
+    if ratio >= 1:
         return image
     import cv2
 
