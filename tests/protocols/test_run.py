@@ -122,6 +122,12 @@ def test_half_a_comparison_can_be_summed_up(small: Path) -> None:
     only = [run for run in runner.protocol.runs() if run.seed == 0 and run.method != "matched"]
     for run in only:
         runner._try(run, lambda line: None)
+        # From the first run on, though that is not of the game that the claim is made for.
+        command = ["evaluate", "--protocol", str(small), "--out", str(out), "--summary-only", "--bootstrap", "0"]
+        assert main(command) == 0
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["finished"] == only.index(run) + 1
+        assert summary["evidence"] == {}  # the control is not there
     protocol = read_protocol(small)
     summary = summarise(protocol, measure(protocol, out, 20))
     assert summary["finished"] == 4
