@@ -80,14 +80,26 @@ def test_one_half_is_the_original_and_the_other_the_forgery() -> None:
     sides = set()
     for seed in range(8):
         half = restore_half(fake, original, mask, np.random.default_rng(seed), row=seed)
+        assert half is not None
         assert not (half.forged & half.restored).any()
         assert 0.8 < half.forged.sum() / half.restored.sum() < 1.25
         near = half.crop.astype(int) - np.where(half.forged[..., None], fake, original)
         assert np.abs(near[half.forged | half.restored]).mean() < 5
         sides.add(half.forged[20, 8:40].tobytes())
     assert len(sides) > 4
-    with pytest.raises(ValueError, match="mask is empty"):
-        restore_half(fake, original, np.zeros((48, 48)), rng)
+
+
+@pytest.mark.parametrize("side", [0, 1, 2])
+def test_a_forgery_too_small_to_be_halved_is_left_out(table: Path, side: int) -> None:
+    rows = pq.read_table(table).to_pylist()
+    mask = np.zeros((48, 48), np.uint8)
+    mask[20 : 20 + side, 20 : 20 + side] = 255
+    small = next(row for row in rows if row["label"] == "fake")
+    small["mask"] = encode(mask)
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    (found,) = measure_where(Finder("the forged half"), FaceTable.read(table))
+    assert found.halves == 39
+    assert found.auc.value == pytest.approx(1, abs=0.02)
 
 
 def test_the_command_says_what_is_missing_and_measures_the_rest(

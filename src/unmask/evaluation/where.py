@@ -106,20 +106,20 @@ def restore_half(
     mask: npt.NDArray[np.float64],
     rng: np.random.Generator,
     row: int = 0,
-) -> Half:
+) -> Half | None:
     """Put the original back on one side of a random line through the middle of the mask.
 
     Args:
         fake, original: uint8 (H, W, 3), pixel on pixel.
         mask: (H, W) in [0, 1], what was forged.
 
-    Raises:
-        ValueError: nothing was forged.
+    Returns:
+        None where too little was forged to lie on both sides of the seam.
     """
     changed = mask > 0.5
     rows, columns = np.nonzero(changed)
     if not len(rows):
-        raise ValueError("the mask is empty")
+        return None
     height, width = mask.shape
     angle = rng.uniform(0, 2 * np.pi)
     down, across = np.mgrid[:height, :width]
@@ -127,7 +127,8 @@ def restore_half(
     # A soft seam, 2 % of the width: a hard one would be an artefact of its own.
     share = 1 / (1 + np.exp(-beyond / (0.02 * width)))
     crop = original + share[..., None] * (fake.astype(np.float64) - original)
-    return Half(crop.round().astype(np.uint8), changed & (share > _SHARE), changed & (share < 1 - _SHARE), row)
+    forged, restored = changed & (share > _SHARE), changed & (share < 1 - _SHARE)
+    return Half(crop.round().astype(np.uint8), forged, restored, row) if forged.any() and restored.any() else None
 
 
 def measure_where(
@@ -188,8 +189,10 @@ def _halves(table: FaceTable, seed: int) -> Iterator[Half]:
             continue
         fake, original = table.image(row), table.image(real)
         share = np.asarray(Image.open(io.BytesIO(mask)).convert("L"), np.float64) / 255
-        if fake.shape == original.shape == (*share.shape, 3) and (share > 0.5).any():
-            yield restore_half(fake, original, share, np.random.default_rng([seed, row]), row)
+        if fake.shape == original.shape == (*share.shape, 3):
+            half = restore_half(fake, original, share, np.random.default_rng([seed, row]), row)
+            if half is not None:
+                yield half
 
 
 def _measure(scorer: Explains, halves: list[Half]) -> Iterator[_Hit]:
