@@ -172,6 +172,31 @@ def test_death_between_two_items_costs_neither(worker: Worker[str, object]) -> N
     assert worker.do("who") != pid
 
 
+def test_a_worker_that_could_not_be_started_again_is_started_later() -> None:
+    worker = Worker[str, object](_make_teller)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    refused = 0
+    try:
+        for files in range(1, 6, 2):  # the system gives some of those that a start needs
+            pid = int(str(worker.do("who")))
+            os.kill(pid, signal.SIGKILL)
+            while worker._process.is_alive():
+                time.sleep(0.01)
+            first = os.dup(0)
+            os.close(first)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (first + files, limits[1]))
+            try:
+                worker.begin("who")
+            except OSError:
+                refused += 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert worker.do("who") != pid
+    finally:
+        worker.close()
+    assert refused == 3
+
+
 def test_no_worker_outlives_its_parent() -> None:
     code = (
         "import os, tests.test_workers as t\n"

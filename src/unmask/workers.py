@@ -196,22 +196,22 @@ class Worker(Generic[Item, Result]):
     def _start(self) -> None:
         # Spawned, not forked: threads of torch, OpenCV and Arrow do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        target = (self._make, theirs, self._cpu, self._memory)
-        self._process = context.Process(target=serve, args=target, daemon=True)
+        connection, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(self._make, theirs, self._cpu, self._memory), daemon=True)
         with _starting:
             before = os.environ.get("OMP_NUM_THREADS")
             # Read when numeric libraries load, so it must stand before the start.
             os.environ["OMP_NUM_THREADS"] = str(self._threads)
             try:
-                self._process.start()
+                process.start()
             finally:
                 if before is None:
                     del os.environ["OMP_NUM_THREADS"]
                 else:
                     os.environ["OMP_NUM_THREADS"] = before
         theirs.close()
-        self._ready = False
+        # Only now: one that the system refused is no process, and the next item tries again.
+        self.connection, self._process, self._ready = connection, process, False
         self._began = time.monotonic()
 
     def _replace(self) -> None:
