@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -237,6 +238,25 @@ def test_a_worker_that_is_killed_costs_its_job(serve: Callable[..., Serving], lo
     assert (found["state"], found["error"]) == ("failed", "ended the process that read it (signal 9)")
     assert server.wait(server.send_later(photo))["state"] == "done"
     assert server.workers() != [worker]
+    server.end()
+
+
+def test_a_worker_that_the_system_refuses_costs_a_job(serve: Callable[..., Serving], photo: Path) -> None:
+    server = serve()
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    _until(lambda: not server.workers())
+    server.client.get("/healthz")  # so that the connection is there
+    files = {int(file.name) for file in Path(f"/proc/{server.process.pid}/fd").iterdir()}
+    free = min(set(range(1000)) - files)
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (free + 1, limits[1]))  # the upload gets one
+    try:
+        refused = server.send(photo)
+    finally:
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+    assert (refused.status_code, refused.json()["detail"]) == (422, "the server failed; its log says where")
+    assert ": OSError" in server.log
     server.end()
 
 

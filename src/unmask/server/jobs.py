@@ -27,7 +27,7 @@ from unmask.workers import Worker, WorkerDied
 
 _log = logging.getLogger("unmask.server")
 
-_NO_SPACE = "no space for the result"
+_NO_SPACE, _UNFORESEEN = "no space for the result", "the server failed; its log says where"
 
 
 class Jobs:
@@ -181,7 +181,8 @@ class Jobs:
             except Exception as error:  # such as a disk so full that not even a failure can be noted on it
                 _log.error("job %s: %s", id[:6], type(error).__name__)
                 if (job := self.store.get(id)) is not None and job.finished is None:
-                    self._lost[id] = replace(job, state="failed", finished=time.time(), error=_NO_SPACE)
+                    reason = _NO_SPACE if isinstance(error, sqlite3.Error) else _UNFORESEEN
+                    self._lost[id] = replace(job, state="failed", finished=time.time(), error=reason)
                     self._metrics.jobs.labels("failed").inc()
             finally:
                 self._running.pop(id, None)
@@ -231,8 +232,8 @@ class Jobs:
     async def _expire(self) -> None:
         while True:
             try:
-                for id in list(self._lost):  # there may be room by now
-                    self.store.fail(id, _NO_SPACE)
+                for id, job in list(self._lost.items()):  # there may be room by now
+                    self.store.fail(id, job.error or _NO_SPACE)
                     del self._lost[id]
                 self.store.expire(self.settings.keep, self.settings.keep_at_most)
             except (OSError, sqlite3.Error) as error:
