@@ -146,6 +146,12 @@ def test_results_go_by_age_and_by_number(store: Store) -> None:
     assert store.queued() == [waiting]
 
 
+def test_many_results_do_not_go_in_one_turn(store: Store) -> None:
+    for number in range(25):
+        store.finish(_add(store, str(number)), "{}", b"", [])
+    assert [store.expire(-1, 10) for _ in range(4)] == [10, 10, 5, 0]
+
+
 def test_nothing_of_a_deleted_result_is_left_in_the_files(store: Store, tmp_path: Path) -> None:
     _add(store, "a")
     store.finish("a", '{"path": "NEEDLE"}', b"NEEDLE" * 10_000, [("{}", b"NEEDLE" * 10_000)])

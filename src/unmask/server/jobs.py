@@ -235,7 +235,8 @@ class Jobs:
                 for id, job in list(self._lost.items()):  # there may be room by now
                     self.store.fail(id, job.error or _NO_SPACE)
                     del self._lost[id]
-                self.store.expire(self.settings.keep, self.settings.keep_at_most)
+                while self.store.expire(self.settings.keep, self.settings.keep_at_most):
+                    await asyncio.sleep(0)  # others get their turn
             except (OSError, sqlite3.Error) as error:
                 _log.error("results cannot be deleted: %s", type(error).__name__)
             await asyncio.sleep(min(60.0, max(0.2, self.settings.keep / 4)))

@@ -37,6 +37,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _ATTEMPTS = 2
 #: Seconds after which nobody waits for a verdict any more, and no upload is kept.
 _OLDEST = 24 * 3600.0
+#: Results that are deleted at a time.
+_EXPIRED = 10
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,14 @@ class Store:
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def expire(self, keep: float, at_most: int) -> int:
-        """Forget results older than ``keep`` seconds and all but the ``at_most`` latest; how many that were."""
+        """Forget results older than ``keep`` seconds and all but the ``at_most`` latest; how many that were.
+
+        Some at a time, for each takes milliseconds: it is to be called until there are no more.
+        """
         rows = self._database.execute(
             "SELECT id FROM jobs WHERE finished < ?1 OR id IN "
-            "(SELECT id FROM jobs WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT -1 OFFSET ?2)",
-            (time.time() - keep, at_most),
+            "(SELECT id FROM jobs WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT -1 OFFSET ?2) LIMIT ?3",
+            (time.time() - keep, at_most, _EXPIRED),
         ).fetchall()
         self.delete(*(row[0] for row in rows))
         self._sweep()
