@@ -47,6 +47,15 @@ def test_tokens() -> None:
     assert not is_token("", ())
 
 
+@pytest.mark.parametrize(("sent", "known"), [(TOKENS[0], True), (TOKENS[1], True), ("other", False), ("\udcff", False)])
+def test_a_token_in_a_header(sent: str, known: bool) -> None:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    headers = [(b"authorization", b"Bearer " + sent.encode("utf-8", "surrogateescape"))]
+    request = Request({"type": "http", "headers": headers})
+    assert Guard(nothing, Settings(tokens=TOKENS), Metrics())._knows(request) is known
+
+
 def test_a_session_lasts_for_a_while_and_for_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = new_session(TOKENS[1])
     assert guard._is_session(cookie, TOKENS)

@@ -112,7 +112,8 @@ class Guard:
         if not tokens:
             return True
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and is_token(token.strip(), tokens):
+        token = token.strip().encode("latin-1").decode("utf-8", "surrogateescape")  # which Starlette took for Latin-1
+        if scheme.lower() == "bearer" and is_token(token, tokens):
             return True
         # Not SimpleCookie: it stops at the first cookie it cannot read, and other programs on this host set some too.
         return _is_session(request.cookies.get(cookie_name(request), ""), tokens)
