@@ -15,6 +15,7 @@ import pytest
 
 from unmask.cli import main
 from unmask.commands.serve import seconds, size, tokens
+from unmask.errors import UnmaskError
 
 
 def test_it_serves_and_stops(untrained: Path, photo: Path, tmp_path: Path) -> None:
@@ -66,6 +67,13 @@ def test_a_mark_of_windows_is_no_part_of_a_token(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("UNMASK_TOKEN", raising=False)
     (tmp_path / "token").write_bytes(b"\xef\xbb\xbfa-token-that-nobody-guesses\r\n")
     assert tokens(str(tmp_path / "token")) == ("a-token-that-nobody-guesses",)
+
+
+def test_a_token_that_is_too_short_is_named_by_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("a-token-that-nobody-guesses")
+    monkeypatch.setenv("UNMASK_TOKEN", "abc")
+    with pytest.raises(UnmaskError, match="UNMASK_TOKEN: a token needs at least 16 characters"):
+        tokens(str(tmp_path / "token"))
 
 
 def test_without_a_home_a_folder_is_needed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,19 +120,18 @@ def tokens(path: str | None) -> tuple[str, ...]:
     Raises:
         UnmaskError: the file cannot be read or holds none, or a token is so short that it can be guessed.
     """
-    found = []
+    found = {TOKEN: [os.environ[TOKEN].strip()]} if TOKEN in os.environ else {}
     if path is not None:
         try:
-            found = Path(path).read_text(encoding="utf-8-sig").split()  # editors on Windows put a mark before it
+            found[path] = Path(path).read_text(encoding="utf-8-sig").split()  # editors on Windows put a mark before it
         except (OSError, ValueError) as error:
             raise UnmaskError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
-        if not found:
+        if not found[path]:
             raise UnmaskError(path, "holds no token")
-    if TOKEN in os.environ:
-        found.append(os.environ[TOKEN].strip())
-    if any(len(token) < _SHORTEST_TOKEN for token in found):
-        raise UnmaskError(path or TOKEN, f"a token needs at least {_SHORTEST_TOKEN} characters")
-    return tuple(found)
+    for where, tokens in found.items():
+        if any(len(token) < _SHORTEST_TOKEN for token in tokens):
+            raise UnmaskError(where, f"a token needs at least {_SHORTEST_TOKEN} characters")
+    return tuple(token for tokens in found.values() for token in tokens)
 
 
 def size(text: str) -> int:
