@@ -90,6 +90,13 @@ def test_who_is_seen_briefly_makes_no_clip_fake_and_none_real() -> None:
     assert (verdict, len(notes), notes[-1]) == ("fake", 4, "so do 2 more")
 
 
+def test_of_a_crowd_some_are_warned_of_one_by_one() -> None:
+    crowd = [judge(track([0.1], FaceQuality(59.0, 0.05, 1.1)), 0.5, None, TESTED) for _ in range(300)]
+    notes = settle(rank_tracks([judge(track([0.1]), 0.5, None, TESTED), *crowd], "image", 1), 0.5)[1]
+    assert [note.partition(":")[0] for note in notes[:6]] == [f"face {number}" for number in (1, 1, 2, 2, 3, 3)]
+    assert notes[6:-1] == ("there are warnings about 297 more",)
+
+
 def test_faces_that_are_not_judged_are_named() -> None:
     assert settle([], 0.5) == ("no face", ())
     glimpses = [judge(track([0.1]), 0.5, None, TESTED) for _ in range(27)]

@@ -32,7 +32,7 @@ MIN_SIDE = 40.0
 MAX_TILT = 25.0
 #: From so many faces on, the gravest verdict among them is worth a word.
 _MANY = 5
-#: Faces seen too briefly that are named one by one.
+#: Faces with warnings, and faces seen too briefly, that are named one by one.
 _SHOWN = 3
 #: Fewest frames in a row, and least share of a track, that are worth a word when they score fake by themselves.
 _RUN, _RUN_SHARE = 3, 0.1
@@ -128,11 +128,14 @@ def settle(ranked: Sequence[ScoredTrack], threshold: float) -> tuple[Verdict, tu
         threshold: the score that a fake has at least.
     """
     counted = [track for track in ranked if track.counted]
+    warned = [(number, track) for number, track in enumerate(counted, 1) if track.warnings]
     notes = [
         f"face {number}: {text}" if len(counted) > 1 else text
-        for number, track in enumerate(counted, 1)
+        for number, track in warned[:_SHOWN]
         for text in track.warnings
     ]
+    if len(warned) > _SHOWN:
+        notes.append(f"there are warnings about {len(warned) - _SHOWN} more")
     if ranked and not counted:
         faces = "1 face was found and not" if len(ranked) == 1 else f"{len(ranked)} faces were found and none"
         notes.append(f"{faces} judged: {ranked[0].reason}")
