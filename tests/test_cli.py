@@ -225,6 +225,18 @@ def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
     assert done.stderr == "unmask: what was to be written or printed could not be: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_is_closed_costs_its_lines_only(closed: int, untrained: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a face.png", portrait())
+    names = ["missing.png", "a face.png"]
+    command = [sys.executable, "-m", "unmask", "detect", "--detector", str(untrained), "--json", "result.json", *names]
+    shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert names[closed - 1] in (done.stderr if closed == 1 else done.stdout).splitlines()[0]
+    assert [each["path"] for each in json.loads((tmp_path / "result.json").read_text())] == names
+
+
 @pytest.mark.parametrize("command", [["detect", "x.jpg", "--detector"], ["evaluate"]])
 def test_a_bad_detector_is_one_line_and_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
