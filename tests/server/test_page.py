@@ -158,6 +158,15 @@ def test_by_keyboard_and_ear(page: playwright.Page, server: Serving, photo: Path
     assert page.evaluate("document.activeElement.id") == "files"
 
 
+def test_what_the_server_did_not_delete_is_said(page: playwright.Page, server: Serving, photo: Path) -> None:
+    page.goto(server.url)
+    page.get_by_label("Choose files").set_input_files(photo)
+    _until_done(page)
+    page.route("**/jobs/*", lambda route: route.abort())  # as when the server is away
+    page.get_by_role("button", name=f"Remove {photo.name}").click()
+    playwright.expect(page.get_by_role("alert").filter(has_text=photo.name)).to_contain_text("still on the server")
+
+
 def test_a_long_film_is_followed_over_a_reload_and_cancelled(
     page: playwright.Page, server: Serving, long_clip: Path
 ) -> None:

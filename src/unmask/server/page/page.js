@@ -62,7 +62,11 @@ class Item {
   forget() {
     this.gone = true;
     this.request?.abort();
-    if (this.id) ask(`jobs/${this.id}`, { method: "DELETE" }).catch(() => {});
+    if (this.id) {
+      ask(`jobs/${this.id}`, { method: "DELETE" }).catch((error) => {
+        if (error.status !== 404) trouble(`${this.name} is still on the server, until its time is over: ${error.message}.`);
+      });
+    }
     const place = items.indexOf(this);
     items.splice(place, 1);
     this.node.remove();
@@ -177,6 +181,10 @@ async function ask(path, options = {}) {
   throw Object.assign(new Error(body.detail ?? `the server answered ${answer.status}`), { status: answer.status });
 }
 
+function trouble(text) {
+  Object.assign(get("trouble"), { textContent: text, hidden: false });
+}
+
 function remember() {
   const kept = items.filter((item) => item.id).map(({ id, name }) => ({ id, name }));
   sessionStorage.setItem(REMEMBERED, JSON.stringify(kept));
@@ -220,9 +228,7 @@ async function leave() {
   try {
     await ask("session", { method: "DELETE" });
   } catch {
-    get("trouble").textContent = "The server does not answer: the token is not forgotten. Closing the browser forgets it, too.";
-    get("trouble").hidden = false;
-    return;
+    return trouble("The server does not answer: the token is not forgotten. Closing the browser forgets it, too.");
   }
   sessionStorage.removeItem(REMEMBERED);
   location.reload();
@@ -233,9 +239,7 @@ async function start() {
     about = await ask("about");
   } catch (error) {
     if (error.status === 401) return lock();
-    get("trouble").textContent = `The server cannot be used: ${error.message}.`;
-    get("trouble").hidden = false;
-    return;
+    return trouble(`The server cannot be used: ${error.message}.`);
   }
   locked = false;
   const { limits, detector } = about;
