@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ import pytest
 from tests.clips import portrait, write_image
 from tests.detectors import make_detector
 from unmask.cli import main
-from unmask.detection import archive_summary
 from unmask.detection.archive import SCHEMA, Judged, _Done, detect_archive
-from unmask.detection.archive_summary import render_summary, summarise_archive
+from unmask.detection.archive_summary import summarise_archive
 from unmask.errors import UnmaskError
 from unmask.parts import Parts, Shard
 from unmask.printing import counted
@@ -131,25 +130,6 @@ def test_a_file_that_grew_while_it_was_judged_is_judged_again(archive: Path, tmp
     assert detect_archive([str(path)], out).files == 0
 
 
-def test_another_shard_may_write_while_this_one_is_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [str(tmp_path / f"{number}.png") for number in range(40)]
-    paths = [next(name for name in names if Shard(index, 2).holds(name)) for index in range(2)]
-    for path in paths:
-        write_image(Path(path), portrait(224))
-    out, latest = tmp_path / "out", archive_summary._latest
-    detect_archive(paths, out, shard=Shard(1, 2))
-
-    def meanwhile(parts: Sequence[Path]) -> object:
-        found = latest(parts)
-        detect_archive(paths, out, shard=Shard(0, 2))  # its part is sorted in before the first one
-        return found
-
-    monkeypatch.setattr(archive_summary, "_latest", meanwhile)
-    assert summarise_archive(out)["files"] == 1
-    monkeypatch.undo()
-    assert summarise_archive(out)["files"] == 2
-
-
 def test_a_million_files_done_are_eight_bytes_each(tmp_path: Path) -> None:
     keys = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(100_000)]
     with Parts(tmp_path, SCHEMA, items=50_000) as parts:
@@ -228,15 +208,6 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert detect_archive([path], tmp_path / "out", "default").files == 0
 
 
-def test_an_output_whose_name_is_no_text(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out\udcff"
-    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
-    assert main(command) == main(command) == 0
-    assert "0 files judged now, 1 in" in capsys.readouterr().out
-    assert json.loads((out / "_summary.json").read_text())["files"] == 1
-    assert "out\\udcff" in (out / "_summary.html").read_text()
-
-
 def test_the_exit_code_is_of_the_files_that_are_meant(
     archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,31 +227,6 @@ def test_the_exit_code_is_of_the_files_that_are_meant(
     assert main(command) == 0
 
 
-def test_a_mistyped_name_is_said_each_time_and_is_no_row(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out"
-    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
-    for now in ("1 file", "0 files"):
-        assert main([*command, str(tmp_path / "b.png"), str(tmp_path / "a.png" / "c.png")]) == 1
-        said = capsys.readouterr()
-        assert said.err == "".join(f"unmask: {tmp_path}/{name}: no such file\n" for name in ("b.png", "a.png/c.png"))
-        assert f"{now} judged now, 1 in" in said.out
-    assert main(command) == 0
-
-
-def test_progress_where_there_is_no_terminal(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from unmask.commands import detect_archive as command
-
-    monkeypatch.setattr(command, "LOG_SECONDS", -1.0)
-    image = write_image(tmp_path / "a.png", portrait(160))
-    arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(untrained), "--workers", "1"]
-    assert main(arguments) == 0
-    assert capsys.readouterr().err == "looked at 1 file\n"
-
-
 def test_an_interrupted_run_says_how_far_it_came(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "unmask", "detect", str(archive), "--out", str(out), "--workers", "1"]
@@ -292,15 +238,6 @@ def test_an_interrupted_run_says_how_far_it_came(archive: Path, tmp_path: Path) 
     assert process.returncode == 130
     done = counted(len(_rows(out)), "file")
     assert said == f"unmask: interrupted: {done} judged now; the same command goes on from there\n"
-
-
-def test_a_page_lists_the_most_frequent_reasons_only() -> None:
-    errors = {f"{number} x 9 pixels": 70 - number for number in range(60)}
-    summary = {"files": 70, "verdicts": {}, "histogram": [0] * 20, "highest": [], "errors": errors, "made_with": None}
-    page = render_summary(summary, "out")
-    assert page.count("pixels") == 50
-    assert f'10 other reasons</td><td class="n">{sum(range(11, 21))}<' in page
-    assert "other reason" not in render_summary({**summary, "errors": {"cut off": 3}}, "out")
 
 
 def test_what_a_retry_repaired_has_not_failed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,10 +265,6 @@ def test_what_cannot_be_done_is_said(archive: Path, tmp_path: Path, capsys: pyte
     said = capsys.readouterr().err
     assert "a shard is i/n" in said
     assert "nobody" in said
-    (tmp_path / "o").mkdir(exist_ok=True)
-    (tmp_path / "o/part-0-of-1-000000.parquet").write_bytes(b"no table")
-    with pytest.raises(UnmaskError, match="not a readable part"):
-        summarise_archive(tmp_path / "o")
 
 
 def test_results_of_another_calibration_are_refused(archive: Path, tmp_path: Path) -> None:
