@@ -160,6 +160,25 @@ def test_the_caller_s_autocast_holds(batch: tuple[torch.Tensor, torch.Tensor], a
     assert seen == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("play", ["alternating", "simultaneous"])
+def test_within_one_autocast_of_the_caller_each_move_is_seen_by_the_next(
+    batch: tuple[torch.Tensor, torch.Tensor], play: str
+) -> None:
+    moved = []
+    for forget in (False, True):
+        classifier, adversary = players()
+        round_ = game(classifier.train(), adversary, adversary_lr=1.0, play=play, adversary_steps=2)
+        if forget:
+            for optimiser in (round_.optimiser, round_.adversary_optimiser):
+                optimiser.register_step_post_hook(lambda *_: torch.clear_autocast_cache())  # type: ignore[union-attr]
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            for _ in range(2):
+                round_.play(*batch)
+        moved.append([*classifier.parameters(), *adversary.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*moved, strict=True))
+
+
 def test_consistency_is_the_divergence_from_the_clean_twin_which_does_not_move(
     batch: tuple[torch.Tensor, torch.Tensor],
 ) -> None:

@@ -262,6 +262,7 @@ class Game:
         self.synchronise([parameter for parameter in player.parameters() if parameter.requires_grad])
         for optimiser in optimisers:
             optimiser.step()
+        torch.clear_autocast_cache()  # a caller's autocast, which is still open, keeps casts of what has just moved
 
 
 def _divergence(clean: Tensor, attacked: Tensor) -> Tensor:
