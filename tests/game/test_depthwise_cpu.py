@@ -92,6 +92,32 @@ def test_the_same_numbers_on_any_number_of_threads(narrow: bool) -> None:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # torch's own, where it prepares tangents
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_further_derivatives_and_transforms_are_torchs(same: bool, narrow: bool) -> None:
+    torch.manual_seed(0)
+    kind, padding = (Conv2dSame, 0) if same else (nn.Conv2d, 2)
+    plain = kind(4, 4, 5, 2, padding, groups=4)
+    twin, x = copy.deepcopy(plain), images(2, 4, 7, 8)
+    speed_up_depthwise(nn.Sequential(twin))
+
+    def loss(layer: nn.Module, each: Tensor) -> Tensor:
+        return layer(each).float().square().sum()
+
+    def found(layer: nn.Module) -> list[Tensor]:
+        each = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            (first,) = torch.autograd.grad(loss(layer, each), each, create_graph=True)
+            second = torch.autograd.grad(first.square().sum(), (each, *layer.parameters()), allow_unused=True)
+            _, tangent = torch.func.jvp(lambda some: loss(layer, some), (x,), (x,))
+            gradient = torch.func.grad(lambda some: loss(layer, some))(x)
+        return [first, *(each for each in second if each is not None), tangent, gradient]
+
+    for ours, theirs in zip(found(twin), found(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.02 if narrow else 1e-4, atol=0.1 if narrow else 1e-4)
+
+
 def test_a_frozen_layer_passes_the_gradient_on() -> None:
     layer, x = nn.Conv2d(4, 4, 5, 1, 2, groups=4).requires_grad_(False), images(2, 4, 9, 9).requires_grad_()
     twin = copy.deepcopy(layer)

@@ -59,7 +59,7 @@ def pixelwise_gaussian_blur(
         ValueError: shapes, devices or kernel_size do not fit, or a sigma is negative.
     """
     check(x, sigma, kernel_size, implementation)
-    if implementation == "reference" or needs_reference(x, sigma):
+    if implementation == "reference" or is_transformed(x, sigma):
         return blur_reference.blur(x, sigma, kernel_size)
     if x.device.type == "cpu":
         if keeps_slope(x, sigma):
@@ -70,7 +70,7 @@ def pixelwise_gaussian_blur(
     return blur_reference.blur(x, sigma, kernel_size)
 
 
-def needs_reference(*tensors: Tensor) -> bool:
+def is_transformed(*tensors: Tensor) -> bool:
     """Whether a transform of torch.func is at work, or a tensor carries a tangent: operators of torch's library follow
     neither, and would give a tangent of zero without a word."""
     if torch.compiler.is_compiling():  # which cannot follow the questions below

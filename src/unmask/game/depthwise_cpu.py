@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from unmask.game.blur import is_transformed
 from unmask.game.depthwise_cpu_kernels import image_gradient, weight_gradient
 from unmask.game.threads import in_parallel
 
@@ -84,6 +84,7 @@ def _taken(layer: nn.Conv2d, x: Tensor) -> Tensor | None:
         and type(x) is Tensor  # none of those that stand in for tensors while a graph is traced
         and x.ndim == 4
         and x.numel() > 0
+        and not is_transformed(x, layer.weight)
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
@@ -111,19 +112,25 @@ class _Depthwise(torch.autograd.Function):
     ) -> Tensor:
         left, right, top, bottom = padding
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.corner, ctx.centred = stride, (top, left), (left, top) == (right, bottom)
+        ctx.stride, ctx.padding, ctx.centred = stride, padding, (left, top) == (right, bottom)
         taps, offset = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         if ctx.centred:
             return F.conv2d(x, taps, offset, stride, (top, left), groups=len(weight))
         return F.conv2d(F.pad(x, padding), taps, offset, stride, groups=len(weight))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x, weight = ctx.saved_tensors
+        to_x_wanted, to_weight_wanted, to_bias_wanted = mask = ctx.needs_input_grad[:3]
+        channels, size, (left, _, top, _) = x.shape[1], weight.shape[-1], ctx.padding
+        if torch.is_grad_enabled():  # a further derivative may follow, which torch's own has
+            grad, padded, strides = gradients[0].float(), F.pad(x.float(), ctx.padding), [ctx.stride] * 2
+            to_x, to_weight, to_bias = torch.ops.aten.convolution_backward(
+                grad, padded, weight, [channels], strides, [0, 0], [1, 1], False, [0, 0], channels, mask
+            )
+            to_x = F.pad(to_x, [-side for side in ctx.padding]).to(x.dtype) if to_x_wanted else None
+            return to_x, to_weight, to_bias, None, None
         grad = gradients[0].contiguous(memory_format=torch.channels_last)
-        to_x_wanted, to_weight_wanted, to_bias_wanted = ctx.needs_input_grad[:3]
-        channels, size, (top, left) = x.shape[1], weight.shape[-1], ctx.corner
         # What oneDNN is fast at: float32, no stride; for the weights of small windows alone.
         its_own = ctx.stride == 1 and ctx.centred and (x.dtype == torch.float32 or size < 5)
         to_x = to_weight = None
