@@ -155,6 +155,19 @@ def test_checkpointing_changes_memory_and_nothing_else() -> None:
         torch.testing.assert_close(gradients[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_checkpointing_of_a_backbone_that_takes_one_size_only() -> None:
+    torch.manual_seed(0)
+    states = []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)
+        classifier = build_classifier("levit_128s", checkpointing=checkpointing).train()
+        classifier(torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))).sum().backward()
+        states.append(classifier.state_dict())
+    for name, value in states[0].items():
+        if "running" in name:
+            torch.testing.assert_close(states[1][name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
 def test_checkpointing_that_cannot_be_is_refused() -> None:
     with pytest.raises(UnmaskError, match=r"model\.checkpointing: blocks computed again"):
         build_classifier("test_efficientnet", checkpointing=True, process_norm=True)

@@ -9,6 +9,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unmask.errors import UnmaskError
 from unmask.game.depthwise_cpu import speed_up_depthwise
@@ -159,11 +160,13 @@ def _checkpoint(network: nn.Module, backbone: str) -> None:
         network.set_grad_checkpointing(True)  # type: ignore[operator]
     except (AttributeError, AssertionError) as error:
         raise UnmaskError(backbone, "timm cannot checkpoint this backbone") from error
+    known: Any = network.pretrained_cfg
+    size = known["input_size"][1:] if known.get("fixed_input_size") else (64, 64)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.random.fork_rng(devices=[]):
-        network.train()(torch.rand(2, 3, 64, 64)).sum().backward()
+        network.train()(torch.rand(2, 3, *size)).sum().backward()
     for norm in network.modules():
-        if isinstance(norm, nn.BatchNorm2d) and norm.momentum and int(norm.num_batches_tracked or 0) == 2:
+        if isinstance(norm, _BatchNorm) and norm.momentum and int(norm.num_batches_tracked or 0) == 2:
             norm.momentum = 1 - (1 - norm.momentum) ** 0.5
     network.load_state_dict(before)
     network.zero_grad(set_to_none=True)
