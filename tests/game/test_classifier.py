@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.distributed as dist
 from tests.detectors import make_card
 from torch.nn import functional as F
 
@@ -71,6 +72,18 @@ def test_process_norm_of_one_process_is_batch_norm() -> None:
     assert replace_batch_norms(wrapped, ProcessBatchNorm) == 1
     x = torch.randn(4, 3, 5, 5)
     assert torch.equal(plain(x), wrapped(x))
+
+
+def test_process_norm_of_a_channel_that_is_constant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding must not make its variance negative, and its root no number."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(dist, "get_world_size", lambda *group: 2)
+        values = torch.linspace(1, 300, 64)
+        out = ProcessBatchNorm(torch.nn.BatchNorm2d(64))(values.view(1, 64, 1, 1).expand(4, 64, 7, 9))
+        torch.testing.assert_close(out, torch.zeros_like(out), rtol=0, atol=0.05)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_unknown_backbone_and_classes_are_errors() -> None:

@@ -50,7 +50,7 @@ class ProcessBatchNorm(nn.Module):
         moments = _SumOverProcesses.apply(moments)
         count = moments[-1]
         mean = moments[:channels] / count
-        variance = moments[channels:-1] / count - mean.square()
+        variance = (moments[channels:-1] / count - mean.square()).clamp(min=0)  # rounding may leave less
         with torch.no_grad():
             momentum = norm.momentum if norm.momentum is not None else 0.1
             norm.running_mean.lerp_(mean, momentum)
