@@ -150,6 +150,19 @@ def test_called_from_many_threads_at_once(threads: int) -> None:
             assert all(torch.equal(out, same) for out, same in zip(results, expected, strict=True))
 
 
+def test_no_more_threads_than_torch_has_whatever_the_batches() -> None:
+    found = run("""
+import threading, torch
+from unmask.game.threads import in_parallel
+torch.set_num_threads(6)
+for count in range(1, 9):
+    all_at_once = threading.Barrier(min(count, 6))
+    in_parallel(lambda item: all_at_once.wait() if item < min(count, 6) else None, list(range(count)))
+print(threading.active_count())
+""")
+    assert int(found) <= 6
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     run("""

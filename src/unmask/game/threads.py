@@ -29,7 +29,7 @@ def in_parallel(work: Callable, items: list) -> list[Any]:
 
     if threads == 1:
         return take_turns()
-    helpers = [pool(threads - 1, os.getpid()).submit(take_turns) for _ in range(threads - 1)]
+    helpers = [pool(torch.get_num_threads() - 1, os.getpid()).submit(take_turns) for _ in range(threads - 1)]
     results = take_turns()
     for helper in helpers:
         if not helper.cancel():
