@@ -54,7 +54,7 @@ def export_detector(
         # A run that learned nothing still ends with a file that says so, not with hours of work thrown away.
         limits.insert(0, f"It is not calibrated, for it did not learn to tell fakes from reals: {error.reason}.")
         # Log-odds beyond 30 or so would all be a score of 1, which no threshold lies above.
-        scale = min(1.0, 30 / float(np.abs(odds).max()))
+        scale = 30 / max(30.0, float(np.abs(odds).max()))
         found = with_calibration({"method": "temperature", "scale": scale, "offset": 0.0}, odds, fake)
     plain = recipe.to_dict()
     card = Card(
