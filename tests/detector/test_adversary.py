@@ -89,7 +89,7 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("missing", "cannot be read"),
+        ("missing", "the file is missing"),
         ("truncated", "truncated or no safetensors"),
         ("SHA-256", "its SHA-256 differs"),
         ("does not fit", "does not fit"),

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch.nn import functional as F
 
-from unmask.detector.file import CARD, card_text, find_detector, stored_weights
+from unmask.detector.file import CARD, card_text, find_detector, read_weights, stored_weights
 from unmask.errors import UnmaskError
 from unmask.game import pixelwise_gaussian_blur
 from unmask.game.adversaries import GeneratorBlur, attacked, build_adversary
@@ -67,15 +66,7 @@ def read_adversary(name_or_path: str | os.PathLike[str], card: Card) -> Generato
     if card.adversary is None:
         return None
     path = find_detector(name_or_path) / ADVERSARY
-    try:
-        data = path.read_bytes()
-        state = safetensors.torch.load(data)
-    except OSError as error:
-        raise UnmaskError(path, f"cannot be read: {error.strerror or error}") from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UnmaskError(path, f"is truncated or no safetensors file ({error})") from error
-    if card.adversary.get("sha256") != hashlib.sha256(data).hexdigest():
-        raise UnmaskError(path, f"is not the file that {CARD} was written for (its SHA-256 differs)")
+    state = read_weights(path, card.adversary.get("sha256", ""))
     adversary = build_adversary(card.adversary["name"], dict(card.adversary.get("options", {})))
     if not isinstance(adversary, GeneratorBlur):
         raise UnmaskError(path, f"{card.adversary['name']!r} is no generator of blur: it has no map to show")

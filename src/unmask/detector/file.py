@@ -85,7 +85,7 @@ def read_detector(name_or_path: str | os.PathLike[str]) -> tuple[Card, dict[str,
     """
     folder = find_detector(name_or_path)
     card = read_card(folder / CARD)
-    return card, _read_weights(folder / WEIGHTS, card)
+    return card, read_weights(folder / WEIGHTS, card.weights_sha256)
 
 
 def find_detector(name_or_path: str | os.PathLike[str]) -> Path:
@@ -149,7 +149,12 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
+def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose SHA-256 is what the card beside it says; empty in one made by hand.
+
+    Raises:
+        UnmaskError: it is missing, truncated, a pickle, another file, or holds NaN or infinity.
+    """
     # Cards are read without torch, weights are not.
     import safetensors.torch
     from safetensors import SafetensorError
@@ -161,7 +166,7 @@ def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UnmaskError(path, f"is truncated or no safetensors file ({error})") from error
-    if card.weights_sha256 and hashlib.sha256(data).hexdigest() != card.weights_sha256:
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise UnmaskError(path, f"is not the file that {CARD} was written for (its SHA-256 differs)")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
