@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unmask.game.adversaries.random_controls import RandomBlur, RandomFrequencyMask, RandomNoise
+from unmask.game.adversaries.random_controls import RandomBlur, RandomFrequencyMask, RandomNoise, RandomRestore
 from unmask.game.adversaries.sigma import quantiles
 from unmask.game.blur import pixelwise_gaussian_blur
 
@@ -189,10 +189,11 @@ def test_a_wrong_argument_of_masking_is_named(options, reason):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("control", [RandomNoise(), RandomFrequencyMask(), RandomBlur()])
+@pytest.mark.parametrize("control", [RandomNoise(), RandomFrequencyMask(), RandomBlur(), RandomRestore()])
 def test_half_precision_stays_half(control, dtype):
     attack = control(torch.rand(2, 3, 16, 16).to(dtype), torch.tensor([0, 1]), UNASKED)
     assert attack.images.dtype == dtype
+    assert attack.images.isfinite().all()
 
 
 def test_quantiles_are_of_all_values():

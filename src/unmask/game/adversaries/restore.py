@@ -118,7 +118,7 @@ class Restoration:
         with torch.autocast(images.device.type, enabled=False):
             held = self._rows @ self._back.abs().sum(dim=1, keepdim=True) @ self._columns.mT
         #: (B, 1, cells, cells) share of the forgery that each part holds.
-        self._held = held / held.sum(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+        self._held = held / held.sum(dim=(2, 3), keepdim=True).clamp(min=torch.finfo(held.dtype).tiny)
 
     def random_scores(self) -> Tensor:
         """Standard normal scores of the parts, (B, 1, cells, cells)."""
@@ -136,7 +136,7 @@ class Restoration:
         order = scores.flatten(1).argsort(dim=1, descending=True)
         held = self._held.flatten(1).gather(1, order)
         before = held.cumsum(dim=1) - held
-        ordered = ((self._share - before) / held.clamp(min=1e-12)).clamp(0, 1) * (held > 0)
+        ordered = ((self._share - before) / held.clamp(min=torch.finfo(held.dtype).tiny)).clamp(0, 1) * (held > 0)
         last = (before < self._share).sum(dim=1, keepdim=True).clamp(min=1) - 1
         threshold = scores.flatten(1).gather(1, order).gather(1, last)
         return torch.zeros_like(ordered).scatter(1, order, ordered).view_as(scores), threshold.view(-1, 1, 1, 1)
