@@ -348,6 +348,29 @@ def test_version_and_a_start_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["train", "--data", "t.parquet", "--set", "run.steps=1", "recipe.toml"], "--set"),
+        (["attack", "--attack", "blur", "default", "t.parquet"], "--attack"),
+        (["forge", "--method", "face-swap", "t.parquet", "out"], "--method"),
+        (["degrade", "--quality", "c40", "t.parquet", "out"], "--quality"),
+    ],
+)
+def test_inputs_behind_an_option_of_many_values(
+    arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are taken for values of it; the error says so, since the usage shows this very order."""
+    try:
+        code = main(arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "before" in error or "behind" in error
+    assert option in error
+
+
+@pytest.mark.parametrize(
     "options", [["--set", "run.steps=0", "run.seed=1"], ["--set", "run.steps=0", "--set", "run.seed=1"]]
 )
 def test_an_option_of_many_values_may_be_repeated(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

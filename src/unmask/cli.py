@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import unmask
 from unmask.commands import COMMANDS
@@ -85,9 +85,18 @@ def _extra(package: str, command: str) -> str | None:
 
 
 class _Command(argparse.ArgumentParser):
-    """A command whose options may stand before, between and after its inputs."""
+    """A command whose options may stand before, between and after its inputs.
+
+    All but those of many values (``--data``, ``--set``): the inputs that follow one would be among them.
+    """
 
     _intermixed = False
+
+    def error(self, message: str) -> NoReturn:
+        greedy = [each.option_strings[0] for each in self._actions if each.option_strings and each.nargs == "+"]
+        if greedy and "are required" in message:
+            message += f" (to be named before {', '.join(greedy)}: what follows these is taken for theirs)"
+        super().error(message)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         # The intermixed parser of Python 3.11 calls this method for its two passes.

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{quality.name:<14} {quality.description}{also}")
         return 0
     if options.table is None or options.out is None or not options.quality:
-        raise UnmaskError("degrade", "needs SRC, OUT and --quality (or --list)")
+        raise UnmaskError("degrade", "needs SRC and OUT, and behind them --quality (or --list)")
     qualities = [get_quality(name) for name in options.quality]
 
     from unmask.data import FaceTable

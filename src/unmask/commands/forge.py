@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{'given':<14} the fakes that SRC has of these reals, one per source, encoded as the others are")
         return 0
     if options.table is None or options.out is None:
-        raise UnmaskError("forge", "needs SRC and OUT (or --list)")
+        raise UnmaskError("forge", "needs SRC and OUT, before any --method (or --list)")
     wanted = ["real", *(options.method or FORGERIES)]
     for name in wanted[1:]:
         if name not in (*FORGERIES, "given"):
