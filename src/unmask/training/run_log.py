@@ -69,9 +69,9 @@ class RunLog:
                 self._board.close()
 
     def say(self, text: str) -> None:
-        """A line to the person at the terminal."""
+        """A line to the person at the terminal; in a file it stays one line, however long."""
         if self.speak:
-            self._progress.console.print(text, highlight=False, markup=False)
+            self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one object to ``log.jsonl`` and its numbers to TensorBoard."""
@@ -91,7 +91,7 @@ class RunLog:
         if not self._console.is_terminal and time.monotonic() - self._last_line > 60:
             self._last_line = time.monotonic()
             task = self._progress.tasks[0]
-            self._console.print(f"step {step}/{int(task.total or 0)}  {status}", highlight=False, markup=False)
+            self.say(f"step {step}/{int(task.total or 0)}  {status}")
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
