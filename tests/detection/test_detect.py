@@ -231,7 +231,7 @@ def test_an_adversary_that_is_missing_costs_its_map_and_not_the_verdict(tmp_path
     assert (found.error, found.verdict is None) == (None, False)
     assert [each.heat is not None for each in found.evidence] == [True]
     (note,) = found.notes
-    assert note.startswith(f"No map of the adversary: {folder / 'adversary.safetensors'}: cannot be read")
+    assert note.startswith(f"No map of the adversary: {folder / 'adversary.safetensors'}: the file is missing")
 
 
 def test_pictures_only_when_asked_for(detector: Detector, clip: Path) -> None:

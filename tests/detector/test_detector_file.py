@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from unmask.detector import Card, read_detector, save_detector
+from unmask.detector.file import read_weights
 from unmask.errors import UnmaskError
 
 
@@ -140,6 +142,15 @@ def test_a_pickle_is_refused_and_not_run(folder: Path, tmp_path: Path, how: str,
         assert "pickle" in error.reason
         assert str(folder) in error.subject
     assert not trace.exists()
+
+
+def test_weights_whose_first_bytes_are_those_of_a_pickle(tmp_path: Path) -> None:
+    """Safetensors begin with the length of their header."""
+    path, tensors, pad = tmp_path / "model.safetensors", {"weight": torch.ones(2)}, 0
+    while not (content := save(tensors, {"pad": "x" * pad})).startswith(b"\x80\x02"):
+        pad += 1
+    path.write_bytes(content)
+    assert torch.equal(read_weights(path, "")["weight"], tensors["weight"])
 
 
 def test_a_card_of_another_format(folder: Path) -> None:

@@ -144,11 +144,16 @@ def test_training_in_bfloat16_stays_near_training_in_float32(folder: Path, adver
 
 
 @pytest.mark.parametrize("multiplies", [True, False])
-def test_the_processor_decides_the_precision(monkeypatch: pytest.MonkeyPatch, multiplies: bool) -> None:
+def test_the_processor_decides_the_precision(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, multiplies: bool
+) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": multiplies}, raising=False)
     assert precision_on(torch.device("cpu")) == ("bfloat16" if multiplies else "float32")
     assert precision_on(torch.device("cpu"), "float32") == "float32"
     assert precision_on(torch.device("mps")) == "float32"
+    assert not caplog.messages
+    assert precision_on(torch.device("cpu"), "bfloat16") == "bfloat16"
+    assert bool(caplog.messages) is not multiplies
 
 
 def test_the_adversary_enters_when_it_is_told_to(folder: Path) -> None:

@@ -160,11 +160,13 @@ def read_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
 
     data = _read_bytes(path)
-    if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"):
-        raise UnmaskError(path, "is a pickle under another name; only safetensors are loaded, which run no code")
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        # Asked only now: a safetensors file begins with a length, which can be any bytes.
+        if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05"):
+            reason = "is a pickle under another name; only safetensors are loaded, which run no code"
+            raise UnmaskError(path, reason) from None
         raise UnmaskError(path, f"is truncated or no safetensors file ({error})") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise UnmaskError(path, f"is not the file that {CARD} was written for (its SHA-256 differs)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ from unmask.game.classifier import Classifier, build_classifier
 from unmask.game.round import Game, RoundResult
 from unmask.training import processes
 from unmask.training.recipe import OptimiserConfig, Recipe
+
+log = logging.getLogger(__name__)
 
 
 class Players:
@@ -161,12 +164,12 @@ def _optimiser(classifier: nn.Module, config: OptimiserConfig) -> torch.optim.Op
 
 def precision_on(device: torch.device, wanted: str = "auto") -> str:
     """What a recipe's ``run.precision`` means on a device: ``auto`` is bfloat16 where it multiplies that itself."""
-    if wanted != "auto":
-        return wanted
     if device.type == "cuda":
         narrow = torch.cuda.is_bf16_supported()
     else:
         # Older releases of torch do not tell.
         able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
         narrow = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return "bfloat16" if narrow else "float32"
+    if wanted == "bfloat16" and not narrow:
+        log.warning("%s may have no bfloat16 of its own: then run.precision=float32 is many times as fast", device)
+    return ("bfloat16" if narrow else "float32") if wanted == "auto" else wanted
