@@ -8,11 +8,12 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python -m unmask.demo demo
 
+# Tests run in two processes with one thread each: with a thread for every core they wait for each other most of the time.
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -252,9 +252,17 @@ def test_order_of_a_table_in_memory_is_one_of_all() -> None:
     assert len(seen) == 6 * 8
 
 
-def test_the_loader_leaves_the_threads_of_torch_alone(tmp_path: Path) -> None:
+@pytest.fixture
+def three_threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_the_loader_leaves_the_threads_of_torch_alone(tmp_path: Path, three_threads: int) -> None:
     batches = Batches(FaceTable.read(write_table(tmp_path / "t.parquet")), size=8, batch_size=4)
-    own = torch.get_num_threads()
+    own = three_threads
     for _ in stream(batches, 0, 5, threads=2):
         later: list[int] = []
         thread = threading.Thread(target=lambda later=later: later.append(torch.get_num_threads()))  # type: ignore[misc]
