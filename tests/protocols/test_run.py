@@ -87,11 +87,12 @@ def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     times = {run.name: (out / run.name / "result.json").stat().st_mtime_ns for run in first}
     assert 0 < len(first) < 6
 
-    # What was trained on other rows or other crops is not mixed with what is trained now.
+    # What was trained or tested on other rows or other crops is not mixed with what is now.
     text = small.read_text()
     for old, new, key in (
         ('"train/real.parquet"', '"train/A.parquet"', "data.train was"),
         ("[training]", "set = ['data.size=40']\n[training]", "data.size was 32, is 40"),
+        ('dataset = "elsewhere"', 'dataset = "elsewhere"\nevery = 2', "tests.elsewhere was"),
     ):
         small.write_text(text.replace(old, new))
         with pytest.raises(UnmaskError, match=re.escape(key)):

@@ -35,8 +35,16 @@ def _names_of_tables(data: dict[str, Any]) -> dict[str, Any]:
     return data | {key: [Path(path).name for path in data[key]] for key in ("train", "validation")}
 
 
+def rows_of_tests(protocol: Protocol) -> dict[str, Any]:
+    """What decides which rows of a data set the runs of a protocol are tested on, as ``result.json`` has it."""
+    return {
+        each.dataset: {name: getattr(each, name) for name in ("tables", "real", "every", "recrop")}
+        for each in protocol.tests
+    }
+
+
 def check_finished(protocol: Protocol, out: Path) -> None:
-    """Every finished run was made as the protocol says now.
+    """Every finished run was made, and tested, as the protocol says now.
 
     Raises:
         UnmaskError: one was not, as after ``--quick`` or an edit of the file; the message names the run and the key.
@@ -46,7 +54,8 @@ def check_finished(protocol: Protocol, out: Path) -> None:
             continue
         path = out / run.name / RESULT
         try:
-            card = json.loads(path.read_text("utf-8"))["detector"]
+            result = json.loads(path.read_text("utf-8"))
+            card = result["detector"]
             made = card["training"]
         except (ValueError, KeyError, TypeError) as error:
             raise UnmaskError(
@@ -59,6 +68,8 @@ def check_finished(protocol: Protocol, out: Path) -> None:
         precision = planned["run"]["precision"]
         came_to = precision if precision == "auto" else made.get("precision", precision)
         sections["run"] = ({**made["run"], "precision": came_to}, planned["run"])
+        # Not in results of an older release.
+        sections["tests"] = (result.get("tests", {}), rows_of_tests(protocol))
         for section, (was, now) in sections.items():
             # A card of an older release lacks the keys that came since.
             for key in sorted(was.keys() & now.keys() - set(_FREE.get(section, ()))):

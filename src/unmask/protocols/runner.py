@@ -22,7 +22,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.locking import locked
-from unmask.protocols.finished import RESULT, check_finished, is_finished
+from unmask.protocols.finished import RESULT, check_finished, is_finished, rows_of_tests
 from unmask.protocols.matching import matched_to_game
 from unmask.protocols.protocol import Protocol, Run, read_protocol
 from unmask.protocols.scores import SCORES, write_scores
@@ -106,6 +106,7 @@ class Runner:
             "method": run.method,
             "seed": run.seed,
             "detector": json.loads((detector / "card.json").read_text("utf-8")),
+            "tests": rows_of_tests(self.protocol),
             # Of the last process that trained it: a resumed run has spent more.
             "seconds": {"training": round(trained - started, 1), "scoring": round(time.monotonic() - trained, 1)},
             "images_per_second": _speed(folder / "log.jsonl"),
