@@ -215,6 +215,18 @@ def test_the_json_may_follow_the_lines(untrained: Path, tmp_path: Path) -> None:
     assert json.loads(rest)[0]["path"] == str(image)
 
 
+def test_the_json_may_take_the_place_of_the_lines(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = write_image(tmp_path / "a.png", portrait())
+    assert main(["detect", str(image), "missing.jpg", "--detector", str(untrained), "--json", "-"]) == 1
+    printed = capsys.readouterr()
+    assert [each["error"] for each in json.loads(printed.out)] == [None, "no such file"]
+    assert "missing.jpg: no such file" in printed.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", portrait())

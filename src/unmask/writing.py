@@ -66,8 +66,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write what JSON can hold as :func:`write_text` does, indented."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    """Write what JSON can hold as :func:`write_text` does."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """As it is written everywhere: indented, with a newline at its end."""
+    return json.dumps(value, indent=1) + "\n"
 
 
 @contextmanager

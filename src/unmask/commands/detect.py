@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from unmask.detection import Detection
     from unmask.detector import Card
 
+#: The name of standard output in place of a file's.
+_STDOUT = "-"
+
 
 def add(commands: Any) -> None:
     detect = commands.add_parser(
@@ -31,7 +34,11 @@ def add(commands: Any) -> None:
     detect.add_argument(
         "--detector", default="default", metavar="D", help="folder of a detector (default: the bundled one)"
     )
-    detect.add_argument("--json", metavar="FILE", help="write all results: a list with one object per input")
+    detect.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write all results: a list with one object per input (-: to stdout, in place of the lines)",
+    )
     detect.add_argument(
         "--report", metavar="FILE.html", help="write all results as one self-contained page with heat maps"
     )
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
             else:
                 detection = next(detector.detect_many([source], options.frames, options.report is not None))
             done.append(detection)
-            _print(detection)
+            _print(detection, lines=options.json != _STDOUT)
         code = FAILED if any(detection.error is not None for detection in done) else 0
     except KeyboardInterrupt:
         complain(f"interrupted: {counted(len(done), 'input')} done")
@@ -91,7 +98,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     from unmask.faces.media import is_media
     from unmask.writing import check_writable
 
-    outputs = [Path(each) for each in (options.json, options.report) if each is not None]
+    json = None if options.json == _STDOUT else options.json
+    outputs = [Path(each) for each in (json, options.report) if each is not None]
     for output in outputs:
         check_writable(output)
         if is_media(output) or (output.is_file() and any(_same(output, path) for path in options.paths)):
@@ -109,24 +117,29 @@ def _same(one: Path, other: str | Path) -> bool:
 
 def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -> None:
     from unmask.detection import write_report
-    from unmask.writing import write_json
+    from unmask.writing import json_text, write_json
 
     try:
-        if options.json is not None:
+        if options.json == _STDOUT:
+            print(json_text([each.to_json() for each in done]), end="")
+        elif options.json is not None:
             write_json(options.json, [each.to_json() for each in done])
     finally:
         if options.report is not None:
             write_report(options.report, done, card)
 
 
-def _print(detection: Detection) -> None:
-    """One line as soon as it is known: the verdict on stdout; an error, or what it is to be taken with, on stderr."""
+def _print(detection: Detection, lines: bool) -> None:
+    """What is known, as soon as it is: the verdict in a line on stdout; an error, or what it is to be taken with, on
+    stderr."""
     if detection.error is not None:
         complain(f"{detection.path}: {detection.error}")
         return
     verdict = f"{detection.verdict:<9}"
     score = "  -  " if detection.score is None else f"{detection.score:.3f}"
-    if sys.stdout.isatty():
+    if not lines:
+        pass
+    elif sys.stdout.isatty():
         from rich.console import Console
         from rich.text import Text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from unmask.data.writer import SCHEMA
 from unmask.errors import UnmaskError
 from unmask.parts import Parts, Shard, check_recipe, name_bytes, read_notes
 from unmask.workers import WorkerDied, work
-from unmask.writing import write_text
+from unmask.writing import write_json
 
 #: In the folder of the parts: what became of the clips.
 REPORT_FILE = "_report.json"
@@ -135,5 +134,5 @@ def _report(
 ) -> Report:
     minutes = (time.monotonic() - started) / 60
     report = make_report(index, list(clips), read_notes(folder), made, minutes, now)
-    write_text(folder / REPORT_FILE, json.dumps(report.to_json(), indent=1) + "\n")
+    write_json(folder / REPORT_FILE, report.to_json())
     return report
