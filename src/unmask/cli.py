@@ -17,7 +17,7 @@ import unmask
 from unmask.commands import COMMANDS
 from unmask.commands.terminal import FAILED, INTERRUPTED, USAGE, complain
 from unmask.errors import UnmaskError
-from unmask.printing import print_any_name
+from unmask.printing import forgiving_streams
 
 #: Packages that a light installation lacks, and the extra that brings each.
 _EXTRAS = {
@@ -32,7 +32,7 @@ _LIGHT = ("detect", "prepare", "serve", "table")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (bad options raise ``SystemExit``, as argparse does)."""
-    print_any_name()
+    forgiving_streams()
     options = _parser().parse_args(_plain(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.printing import print_any_name
+from unmask.printing import forgiving_streams
 from unmask.writing import make_folder
 
 #: Frames a second, number of frames, and width and height of the clips in pixels.
@@ -26,7 +26,7 @@ RATE, FRAMES, WIDTH, HEIGHT = 25, 75, 640, 480
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the clips in a folder and judge them; returns the exit code of ``unmask detect``."""
-    print_any_name()
+    forgiving_streams()
     parser = argparse.ArgumentParser(prog="python -m unmask.demo", description="unmask on two clips it makes itself.")
     parser.add_argument("out", metavar="OUT", type=Path, help="folder for clips, verdicts and report")
     parser.add_argument("--detector", default="default", metavar="D", help="folder of a detector")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def print_any_name() -> None:
+def forgiving_streams() -> None:
     """Names that the encoding of stdout lacks become escapes: else one of them ends the work on all, as would a stream
     that is closed (``>&-``)."""
     for name in ("stdout", "stderr"):

@@ -135,11 +135,16 @@ def _print(detection: Detection, lines: bool) -> None:
     if detection.error is not None:
         complain(f"{detection.path}: {detection.error}")
         return
+    if lines:
+        _print_line(detection)
+    for warning in detection.warnings:
+        complain(f"{detection.path}: {warning}")
+
+
+def _print_line(detection: Detection) -> None:
     verdict = f"{detection.verdict:<9}"
     score = "  -  " if detection.score is None else f"{detection.score:.3f}"
-    if not lines:
-        pass
-    elif sys.stdout.isatty():
+    if sys.stdout.isatty():
         from rich.console import Console
         from rich.text import Text
 
@@ -148,5 +153,3 @@ def _print(detection: Detection, lines: bool) -> None:
         Console(highlight=False).print(line, soft_wrap=True)
     else:
         print(f"{verdict}  {score}  {printable(detection.path)}", flush=True)
-    for warning in detection.warnings:
-        complain(f"{detection.path}: {warning}")
