@@ -9,11 +9,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m unmask.demo demo
 
 # Tests run in two processes with one thread each: with a thread for every core they wait for each other most of the time.
+# A file's tests stay together, so that what they share is made once.
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
