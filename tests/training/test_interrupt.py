@@ -3,19 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from unmask.training.interrupt import interrupts_wait
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """What a shell starts in the background ignores interrupts: here they count, however the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def test_the_first_waits_and_the_second_does_not() -> None:
