@@ -132,7 +132,7 @@ def test_heat_maps_of_other_weights_are_refused(exported: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("backbone", "explained"),
-    [("test_efficientnet", True), ("test_vit", False)],
+    [("test_efficientnet", True), ("test_resnet", False), ("test_vit", False)],
 )
 def test_heat_maps_of_other_backbones(backbone: str, explained: bool, tmp_path: Path, card: Card) -> None:
     """Where they cannot be exported the scores are all the same."""

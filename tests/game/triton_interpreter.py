@@ -59,6 +59,7 @@ def check(x: Tensor, sigma: Tensor, grad: Tensor, kernel_size: int, tolerance: f
         (5, (1, 3, 3, 3)),
         (7, (1, 3, 12, 10)),
         (7, (1, 1, 4, 17)),
+        (9, (1, 2, 13, 5)),
         (3, (1, 6, 5, 5)),
     ],
 )

@@ -292,17 +292,9 @@ print(main(arguments), Path(summary).exists())
 def test_without_matplotlib_the_summary_is_written_and_the_extra_named(small: Path) -> None:
     out = finish(small, made_up)
     command = ["evaluate", "--protocol", str(small), "--data", str(small.parent / "data"), "--out", str(out)]
-    command = [
-        sys.executable,
-        "-c",
-        _WITHOUT,
-        str(out / "summary.json"),
-        *command,
-        "--summary-only",
-        "--bootstrap",
-        "20",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command += ["--summary-only", "--bootstrap", "20"]
+    code = [sys.executable, "-c", _WITHOUT, str(out / "summary.json")]
+    done = subprocess.run([*code, *command], capture_output=True, text=True, check=True)
     first, *_, last = done.stdout.splitlines()
     assert (first, last) == ("2 False", "0 True")
     assert done.stderr.count("pip install 'unmask[train]'") == 2

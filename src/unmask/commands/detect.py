@@ -117,13 +117,15 @@ def _same(one: Path, other: str | Path) -> bool:
 
 def _write(options: argparse.Namespace, done: Sequence[Detection], card: Card) -> None:
     from unmask.detection import write_report
-    from unmask.writing import json_text, write_json
+    from unmask.writing import json_text, write_text
 
     try:
-        if options.json == _STDOUT:
-            print(json_text([each.to_json() for each in done]), end="")
-        elif options.json is not None:
-            write_json(options.json, [each.to_json() for each in done])
+        if options.json is not None:
+            text = json_text([each.to_json() for each in done])
+            if options.json == _STDOUT:
+                print(text, end="")
+            else:
+                write_text(options.json, text)
     finally:
         if options.report is not None:
             write_report(options.report, done, card)

@@ -128,10 +128,10 @@ def tokens(path: str | None) -> tuple[str, ...]:
             raise UnmaskError(path, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
         if not found[path]:
             raise UnmaskError(path, "holds no token")
-    for where, tokens in found.items():
-        if any(len(token) < _SHORTEST_TOKEN for token in tokens):
+    for where, held in found.items():
+        if any(len(token) < _SHORTEST_TOKEN for token in held):
             raise UnmaskError(where, f"a token needs at least {_SHORTEST_TOKEN} characters")
-    return tuple(token for tokens in found.values() for token in tokens)
+    return tuple(token for held in found.values() for token in held)
 
 
 def size(text: str) -> int:

@@ -209,7 +209,8 @@ class Store:
             (time.time() - keep, at_most, _EXPIRED),
         ).fetchall()
         self.delete(*(row[0] for row in rows))
-        self._sweep()
+        if len(rows) < _EXPIRED:  # not with every ten
+            self._sweep()
         return len(rows)
 
     def _recover(self) -> None:
