@@ -97,8 +97,8 @@ def test_a_body_that_is_too_large_is_not_stored(server: Serving) -> None:
             "/detect", content=endless(), headers={"Content-Type": "multipart/form-data; boundary=x"}
         )
         assert chunked.status_code == 413
-    except httpx.WriteError:  # the connection was closed while it was still sending
-        pass
+    except (httpx.NetworkError, httpx.RemoteProtocolError):
+        pass  # the server read on for a moment, then closed: depending on the moment the answer, or its end, is lost
     assert (announced.status_code, announced.json()["detail"]) == (413, "the file has more than the 4 MB allowed")
     assert sent < 100
     assert server.uploads == []
