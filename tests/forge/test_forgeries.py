@@ -15,7 +15,7 @@ from unmask.data import FaceTable
 from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
 from unmask.faces.align import TEMPLATE
-from unmask.forge import FORGERIES, AlignedFace, Forger, autoencoder, mouth_render
+from unmask.forge import FORGERIES, AlignedFace, Forger, autoencoder, face_swap, mouth_render
 from unmask.forge.faces import Faces, find_landmarks, row_key
 from unmask.forge.geometry import FACE, affine, blend, displace, soft_mask
 
@@ -58,6 +58,12 @@ def test_the_donor_matters(forgers: dict[str, object], name: str) -> None:
     donors = (face(12), AlignedFace(smiling.image, smile))
     images = [forgers[name](face(1), donor, np.random.default_rng(0))[0] for donor in donors]  # type: ignore[operator]
     assert not np.array_equal(*images)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_face_swapped_with_itself_stays_where_it_is(seed: int) -> None:
+    image, mask = face_swap(face(seed), face(seed), np.random.default_rng(seed))
+    assert np.abs(image.astype(int) - face(seed).image)[mask > 0].mean() < 1.5
 
 
 def test_points_too_close_together_are_no_face() -> None:

@@ -38,9 +38,9 @@ def face_swap(target: AlignedFace, donor: AlignedFace, rng: np.random.Generator)
     moved = transfer_colour(moved, target.image, mask)
     inside = (mask > 0.35).astype(np.uint8) * 255
     rows, columns = np.nonzero(inside)
-    # OpenCV's clone puts the middle of the mask's bounding box at a point; it must not touch the border.
+    # OpenCV puts the middle of the mask's bounding box at a point, rounded up; the mask must not touch the border.
     if rng.random() < 0.5 and len(rows) > 100 and _clear_of_border(inside):
-        middle = (int(columns.min() + columns.max()) // 2, int(rows.min() + rows.max()) // 2)
+        middle = (int(columns.min() + columns.max() + 1) // 2, int(rows.min() + rows.max() + 1) // 2)
         # A copy of the mask: OpenCV turns the one it is given inside out.
         cloned = cv2.seamlessClone(moved, target.image, inside.copy(), middle, cv2.NORMAL_CLONE)
         return blend(target.image, cloned, (inside > 0).astype(np.float64)), inside
