@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from unmask.data.writer import write_faces
 from unmask.errors import UnmaskError
 from unmask.workers import WorkerDied, work
 
-#: PSNR that stands for an unchanged image, dB: a mean over rows must stay finite.
+#: PSNR of an unchanged image, and the most there is, dB: a mean over rows must stay finite.
 UNCHANGED = 99.0
 
 #: Row, encoded image, seed and quality; and PNG bytes, PSNR and SSIM, or the reason why there are none.
@@ -115,6 +114,6 @@ def _degrade(job: Job) -> Answer:
     try:
         degraded = degrade_image(image, quality, seed)
         psnr, ssim = strength(image, degraded)
-        return encode_image(degraded, "png"), UNCHANGED if math.isinf(psnr) else psnr, ssim
+        return encode_image(degraded, "png"), min(psnr, UNCHANGED), ssim
     except Exception as error:  # a codec refuses what nobody foresaw: this row, not the table
         return f"cannot be degraded ({type(error).__name__}: {error})"
