@@ -43,7 +43,7 @@ def read_rows(path: str | Path, count: int) -> Rows:
 def quantise(model: Any, rows: Rows, size: int) -> Any:
     """The model with convolutions in 8 bits: weights a channel, activations by their range over the rows.
 
-    Batch norms are folded into the convolutions first. What is not a convolution stays float32.
+    Batch norms are folded into the convolutions first. All but convolutions and the clipping behind them stays float32.
 
     Args:
         model: ``ModelProto`` with the input ``crops``, uint8 (N, size, size, 3).
@@ -70,7 +70,9 @@ def quantise(model: Any, rows: Rows, size: int) -> Any:
             ready,
             small,
             Batches(),
-            op_types_to_quantize=["Conv"],
+            # With the clipping behind it, a convolution's output has the range after clipping, 0 to 6 for ReLU6. By the
+            # range before, the bundled detector loses seven points of AUC instead of half a point.
+            op_types_to_quantize=["Conv", "Clip", "Relu"],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
