@@ -56,6 +56,9 @@ def test_a_forged_stretch_is_named_though_the_whole_is_real() -> None:
     assert judged.warnings == ("every face from 5.00 s to 6.50 s scores as fake, though the whole does not",)
     for scores in ([0.1] * 10 + [0.95] * 2 + [0.1] * 20, [0.95] * 10):
         assert judge(track(scores), 0.7, None, TESTED).warnings == ()
+    # A poor picture takes the verdict from a whole that scores as fake, and not its score.
+    (poor,) = judge(track([0.95] * 10, FaceQuality(50.0, 0.3, None)), 0.7, None, TESTED).warnings
+    assert "too small" in poor
 
 
 def test_the_gravest_verdict_decides_and_not_the_highest_score() -> None:

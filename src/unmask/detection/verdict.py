@@ -77,7 +77,7 @@ def judge(
     poor = () if track.quality is None else untested(track.quality, tested)
     verdict: Verdict = "uncertain" if poor else verdict_of(track.score, threshold, uncertain)
     notes = tuple(f"the face is {reason}; its score cannot be relied on" for reason in poor)
-    if verdict != "fake" and (run := _longest_run(track.faces, threshold)):
+    if track.score < threshold and (run := _longest_run(track.faces, threshold)):
         first, last = run[0].time, run[-1].time
         notes += (f"every face from {first:.2f} s to {last:.2f} s scores as fake, though the whole does not",)
     return replace(track, verdict=verdict, warnings=notes)
