@@ -82,8 +82,8 @@ class MediaStream:
     JPEG, PNG, WebP, BMP, TIFF and GIF give one frame, of several pages the first; EXIF rotation is applied,
     transparent parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI, MPEG-TS and MXF, and GIF, WebP
     and PNG that move, give as many frames as asked for, or all if there are fewer, each the middle of its share of the
-    time; the rotation of the container is applied, pixels that are shown wide or tall are made square, and of frames
-    that show two moments one is taken.
+    time; the rotation of the container is applied, pixels that are shown wide or tall are made square, of frames that
+    show two moments one is taken, and high dynamic range (PQ, HLG) becomes what an ordinary screen shows.
 
     Args:
         path: the file.

@@ -15,6 +15,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice, worthwhile_seeks
+from unmask.faces.hdr import HLG, PQ, to_sdr
 from unmask.faces.interlace import is_combed, one_field
 from unmask.faces.noticed import Noticed
 from unmask.faces.scan import packets, scan
@@ -157,11 +158,13 @@ class Video:
             yield from self._take(todo, {})
 
     def _upright(self, frame: Any, matrix: tuple[int, ...], shape: float) -> np.ndarray:
-        """The frame as uint8 (H, W, 3), RGB, with square pixels and of one moment, turned and mirrored as its
-        display matrix says."""
+        """The frame as uint8 (H, W, 3), RGB of an ordinary screen, with square pixels and of one moment, turned and
+        mirrored as its display matrix says."""
         width = max(1, round(frame.width * shape))
         # One thread: else every picture keeps the threads that converted it, and their stacks, as long as it is held.
-        image: np.ndarray = frame.to_ndarray(format="rgb24", width=width, threads=1)
+        taken = partial(frame.to_ndarray, width=width, threads=1)
+        high = frame.color_trc in (PQ, HLG)
+        image: np.ndarray = to_sdr(taken(format="rgb48"), frame.color_trc) if high else taken(format="rgb24")
         if is_combed(image):
             self._combed += 1
             image = one_field(image)
