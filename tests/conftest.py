@@ -1,4 +1,4 @@
-"""What several folders of tests share: an untrained detector and one clip with a face, made once."""
+"""What several folders of tests share: two detectors and one clip with a face, made once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import moving, portrait, write_video
-from tests.detectors import make_detector
+from tests.detectors import make_detector, without_torch
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,6 +25,12 @@ def _interruptible() -> Iterator[None]:
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a detector that has learned nothing."""
     return make_detector(tmp_path_factory.mktemp("detector") / "untrained")
+
+
+@pytest.fixture(scope="session")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a detector that a new process has loaded ten times sooner than ``untrained``: without torch."""
+    return without_torch(tmp_path_factory.mktemp("detector") / "light")
 
 
 @pytest.fixture(scope="session")

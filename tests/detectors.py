@@ -1,7 +1,9 @@
-"""An untrained detector on disk, for tests that need one whose verdict does not matter."""
+"""Detectors on disk, for tests that need one whose verdict does not matter."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 
 from unmask.detector import Card, save_detector
+from unmask.detector.file import BUNDLED
 from unmask.faces import CropRecipe
 from unmask.game.classifier import build_classifier
 
@@ -39,3 +42,13 @@ def make_detector(folder: Path, **changes: Any) -> Path:
     torch.manual_seed(0)
     model = build_classifier(card.backbone, card.classes, card.mean, card.std)
     return save_detector(folder, model.state_dict(), card)
+
+
+def without_torch(folder: Path) -> Path:
+    """The bundled detector as ``unmask export`` leaves it: nothing in the folder needs torch."""
+    folder.mkdir()
+    for name in ("model.onnx", "heat.onnx"):
+        shutil.copy(BUNDLED / "default" / name, folder)
+    card = json.loads((BUNDLED / "default" / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"adversary": None, "version": "7"}))
+    return folder

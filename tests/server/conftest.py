@@ -21,13 +21,13 @@ if sys.platform != "linux":
 
 
 @pytest.fixture(scope="session")
-def serve(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Serving]]:
+def serve(light: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Serving]]:
     """Starts servers with any settings, which end with the tests."""
     running: list[Serving] = []
 
     def start(**settings: Any) -> Serving:
         folder = tmp_path_factory.mktemp("server") / "data"
-        running.append(Serving(folder, **{"detector": str(untrained), **settings}))
+        running.append(Serving(folder, **{"detector": str(light), **settings}))
         return running[-1]
 
     yield start

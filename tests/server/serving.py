@@ -9,10 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for it, however busy the machine is."""
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.03)
+    raise AssertionError("it did not come about")
 
 
 class Serving:
@@ -24,8 +35,8 @@ class Serving:
 
     def start(self) -> None:
         self.log_file = self.folder.with_suffix(".log")
-        # A busy machine takes its time: to load a detector alone it may need half a minute.
-        settings = json.dumps({"folder": str(self.folder), "patience": 50, **self._settings})
+        # A busy machine takes its time: to load a detector alone it may need a minute.
+        settings = json.dumps({"folder": str(self.folder), "patience": 200, **self._settings})
         root = Path(__file__).parents[2]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
@@ -40,7 +51,7 @@ class Serving:
         line = self.process.stdout.readline()
         assert line.startswith("unmask is at "), self.log
         self.url = line.split()[-1]
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=220)
 
     @property
     def log(self) -> str:
@@ -56,6 +67,23 @@ class Serving:
         pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
         return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Once all jobs are done, the process that judges, whose id is given, stands still: the next job goes on."""
+        until(lambda: self.figure("unmask_jobs_queued") == self.figure("unmask_jobs_running") == 0)
+        (worker,) = self.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            yield worker
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT)
+
+    def figure(self, name: str) -> float:
+        """The sum of a metric's lines."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
     def send(self, path: Path, params: dict[str, Any] | None = None, **options: Any) -> httpx.Response:
         with path.open("rb") as file:
             return self.client.post("/detect", files={"file": (path.name, file)}, params=params, **options)
@@ -68,7 +96,7 @@ class Serving:
 
     def wait(self, job: str, *states: str) -> dict[str, Any]:
         """The job once it is in one of the states (done, failed)."""
-        for _ in range(1000):
+        for _ in range(5000):
             found: dict[str, Any] = self.client.get(f"/jobs/{job}").json()
             if found["state"] in (states or ("done", "failed")):
                 return found

@@ -7,10 +7,10 @@ import resource
 import signal
 import socket
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.clips import write_video
-from tests.server.serving import Serving
+from tests.server.serving import Serving, until
 from unmask.server.store import Store
 
 MB = 2**20
@@ -27,7 +27,13 @@ MB = 2**20
 
 @pytest.fixture(scope="module")
 def server(serve: Callable[..., Serving]) -> Serving:
-    return serve(max_bytes=4 * MB, max_duration=3, queue=8, idle=1.0, memory=400 * MB)
+    return serve(max_bytes=4 * MB, max_duration=3, queue=8, memory=400 * MB)
+
+
+@pytest.fixture(scope="module")
+def hasty(serve: Callable[..., Serving]) -> Serving:
+    """It gives up whoever pauses for a second, which on a busy machine may be anybody: for those who mean to alone."""
+    return serve(idle=1.0)
 
 
 def _png_header(width: int, height: int) -> bytes:
@@ -104,8 +110,8 @@ def test_a_body_that_is_too_large_is_not_stored(server: Serving) -> None:
     assert server.uploads == []
 
 
-def test_a_slow_upload_is_given_up(server: Serving) -> None:
-    host, port = server.url.removeprefix("http://").split(":")
+def test_a_slow_upload_is_given_up(hasty: Serving) -> None:
+    host, port = hasty.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(
             b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -114,15 +120,16 @@ def test_a_slow_upload_is_given_up(server: Serving) -> None:
         )
         answer = connection.recv(10_000)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert server.uploads == []
+    assert hasty.uploads == []
 
 
-def test_who_has_no_token_does_not_stay_by_sending_slowly(server: Serving) -> None:
-    host, port = server.url.removeprefix("http://").split(":")
+def test_who_has_no_token_does_not_stay_by_sending_slowly(hasty: Serving) -> None:
+    host, port = hasty.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=0.1) as connection:
         connection.sendall(b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n")
         for _ in range(300):
-            connection.sendall(b" ")
+            with suppress(ConnectionError):  # the answer is there, and nobody reads on behind it
+                connection.sendall(b" ")
             try:
                 answer = connection.recv(10_000)
                 break
@@ -133,8 +140,8 @@ def test_who_has_no_token_does_not_stay_by_sending_slowly(server: Serving) -> No
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_connects_and_is_silent_is_shown_out(server: Serving) -> None:
-    host, port = server.url.removeprefix("http://").split(":")
+def test_who_connects_and_is_silent_is_shown_out(hasty: Serving) -> None:
+    host, port = hasty.url.removeprefix("http://").split(":")
     for said in (b"", b"GET /healthz HTTP/1.1\r\nHost: loc"):
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(said)
@@ -156,16 +163,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Serving) -> None:
             b"Content-Length: 3000000\r\n\r\n"
             b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + bytes(2 * MB)
         )
-        _until(lambda: bool(server.uploads))
-    _until(lambda: not server.uploads)
-
-
-def _until(true: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if true():
-            return
-        time.sleep(0.05)
-    pytest.fail("it does not come about")
+        until(lambda: bool(server.uploads))
+    until(lambda: not server.uploads)
 
 
 _PART = b'--x\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\nabc\r\n'
@@ -214,27 +213,29 @@ def test_a_name_is_made_harmless(server: Serving, name: bytes, kept: str) -> Non
     assert answer.json()["name"] == kept
 
 
-def test_twenty_at_once(server: Serving, clip: Path) -> None:
+def test_twenty_at_once(server: Serving, photo: Path) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: server.send(clip, {"frames": 32}), range(20)))
+        with server.held():
+            asked = [pool.submit(server.send, photo) for _ in range(20)]
+            until(lambda: sum(each.done() for each in asked) >= 11)
+        answers = [each.result() for each in asked]
     done = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(done) + len(refused) == 20, [answer.text for answer in answers]
-    assert len(done) >= 8
+    assert len(done) in (8, 9)  # as many as may wait, and the one that runs if it began before the last of them came
     assert len({answer.json()["result"]["score"] for answer in done}) == 1
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert refused
     assert server.uploads == []
 
 
-def test_a_worker_that_is_killed_costs_its_job(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
+def test_a_worker_that_is_killed_costs_its_job(serve: Callable[..., Serving], photo: Path) -> None:
     server = serve()
     assert server.wait(server.send_later(photo))["state"] == "done"
-    (worker,) = server.workers()
-    job = server.send_later(long_clip, 96)
-    server.wait(job, "running")
-    os.kill(worker, signal.SIGKILL)
-    found = server.wait(job)
+    with server.held() as worker:
+        job = server.send_later(photo)
+        server.wait(job, "running")
+        os.kill(worker, signal.SIGKILL)
+        found = server.wait(job)
     assert (found["state"], found["error"]) == ("failed", "ended the process that read it (signal 9)")
     assert server.wait(server.send_later(photo))["state"] == "done"
     assert server.workers() != [worker]
@@ -245,7 +246,7 @@ def test_a_worker_that_the_system_refuses_costs_a_job(serve: Callable[..., Servi
     server = serve()
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
-    _until(lambda: not server.workers())
+    until(lambda: not server.workers())
     server.client.get("/healthz")  # so that the connection is there
     files = {int(file.name) for file in Path(f"/proc/{server.process.pid}/fd").iterdir()}
     free = min(set(range(1000)) - files)
@@ -266,30 +267,30 @@ def test_time_is_limited_and_results_go_when_they_said_they_would(
     server = serve(timeout=0.3, keep=1.0)
     answer = server.send(long_clip, {"frames": 96})
     assert (answer.status_code, answer.json()["detail"]) == (422, "took longer than 0.3 s")
-    _until(lambda: server.client.get(f"/jobs/{answer.json()['job']}").status_code == 404)
+    until(lambda: server.client.get(f"/jobs/{answer.json()['job']}").status_code == 404)
     server.end()
 
 
-def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], long_clip: Path, photo: Path) -> None:
+def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], clip: Path, photo: Path) -> None:
     server = serve(grace=0.1)
-    running, waiting = server.send_later(long_clip, 96), server.send_later(photo)
-    server.wait(running, "running")
-    workers = server.workers()
-    (server.folder / "uploads" / f"{'orphan':_<22}").touch()
-    assert server.end(signal.SIGKILL) == -signal.SIGKILL
-    _until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+    with server.held() as worker:
+        running, waiting = server.send_later(clip), server.send_later(photo)
+        server.wait(running, "running")
+        (server.folder / "uploads" / f"{'orphan':_<22}").touch()
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not Path(f"/proc/{worker}/cmdline").exists())
     assert len(server.uploads) == 3
     server.start()
     found = server.wait(running)
     assert (found["error"], found["state"]) == (None, "done")
-    assert found["result"]["frames"] == 96
+    assert found["result"]["frames"] == 12
     assert server.wait(waiting)["result"]["kind"] == "image"
     assert server.uploads == []
 
     # Told to stop, it lets go of who waits at once, and of what runs after a while.
-    with ThreadPoolExecutor() as pool:
-        asked = pool.submit(server.send, long_clip, {"frames": 96})
-        _until(lambda: bool(server.uploads))
+    with ThreadPoolExecutor() as pool, server.held():
+        asked = pool.submit(server.send, clip)
+        until(lambda: server.figure("unmask_jobs_running") == 1)
         server.process.send_signal(signal.SIGTERM)
         answer = asked.result()
     assert answer.status_code == 202
@@ -299,4 +300,4 @@ def test_jobs_survive_the_death_of_the_server(serve: Callable[..., Serving], lon
     assert store.queued() == [answer.json()["id"]]
     store.close()
     assert "Traceback" not in server.log
-    assert "long.mp4" not in server.log
+    assert clip.name not in server.log

@@ -46,16 +46,16 @@ def test_no_file_waits_for_torch(photo: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_the_folders_above_the_detector_stay_unsaid(untrained: Path, photo: Path, ending: str) -> None:
-    worker = Worker[Item, Looked](partial(_make, f"{untrained}{ending}"))
+def test_the_folders_above_the_detector_stay_unsaid(light: Path, photo: Path, ending: str) -> None:
+    worker = Worker[Item, Looked](partial(_make, f"{light}{ending}"))
     try:
         (_, about), (threads, answer) = worker.do(None), worker.do((str(photo), "a.jpg", 1))
     finally:
         worker.close()
     said: list[Any] = [about["detector"], answer["result"], answer["report"].decode()]
     for each in said:
-        assert "untrained" in each
-        assert str(untrained.parent) not in each
-    assert '"name": "untrained"' in about["detector"]
-    assert '"name": "untrained"' in answer["result"]
+        assert "light" in each
+        assert str(light.parent) not in each
+    assert '"name": "light"' in about["detector"]
+    assert '"name": "light"' in answer["result"]
     assert threads == 1
