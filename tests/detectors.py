@@ -8,12 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unmask.detector import Card, save_detector
 from unmask.detector.file import BUNDLED
 from unmask.faces import CropRecipe
-from unmask.game.classifier import build_classifier
 
 
 def make_card(**changes: Any) -> Card:
@@ -38,6 +35,10 @@ def make_card(**changes: Any) -> Card:
 
 
 def make_detector(folder: Path, **changes: Any) -> Path:
+    import torch  # here: a worker that imports a test's module loads this one as well, and would wait for torch
+
+    from unmask.game.classifier import build_classifier
+
     card = make_card(**changes)
     torch.manual_seed(0)
     model = build_classifier(card.backbone, card.classes, card.mean, card.std)

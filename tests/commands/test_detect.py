@@ -150,10 +150,10 @@ def test_a_file_name_cannot_break_the_lines(
     assert [os.path.exists(each["path"]) for each in json.loads(result.read_text())] == [True, True]  # noqa: PTH110
 
 
-def test_a_name_that_the_output_cannot_show_ends_nothing(untrained: Path, tmp_path: Path) -> None:
+def test_a_name_that_the_output_cannot_show_ends_nothing(light: Path, tmp_path: Path) -> None:
     for name in ("я.png", "b.png"):
         write_image(tmp_path / name, portrait())
-    command = [sys.executable, "-m", "unmask", "detect", "я.png", "b.png", "--detector", str(untrained)]
+    command = [sys.executable, "-m", "unmask", "detect", "я.png", "b.png", "--detector", str(light)]
     done = subprocess.run(
         [*command, "--json", "verdicts.json"],
         capture_output=True,
@@ -200,9 +200,9 @@ def test_no_result_takes_the_place_of_evidence(
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["./-a.png", "a.png"]
 
 
-def test_the_json_may_follow_the_lines(untrained: Path, tmp_path: Path) -> None:
+def test_the_json_may_follow_the_lines(light: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", portrait())
-    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(untrained)]
+    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(light)]
     with (tmp_path / "all").open("w") as file:
         # Not /dev/stdout itself: were it replaced, nothing on this machine could be printed any more.
         subprocess.run([*command, "--json", "/proc/self/fd/1"], stdout=file, check=True)
@@ -224,9 +224,9 @@ def test_the_json_may_take_the_place_of_the_lines(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
+def test_a_full_output_is_one_line(light: Path, tmp_path: Path) -> None:
     image = write_image(tmp_path / "a.png", portrait())
-    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(untrained)]
+    command = [sys.executable, "-m", "unmask", "detect", str(image), "--detector", str(light)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -234,10 +234,10 @@ def test_a_full_output_is_one_line(untrained: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closed", [1, 2])
-def test_a_stream_that_is_closed_costs_its_lines_only(closed: int, untrained: Path, tmp_path: Path) -> None:
+def test_a_stream_that_is_closed_costs_its_lines_only(closed: int, light: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "a face.png", portrait())
     names = ["missing.png", "a face.png"]
-    command = [sys.executable, "-m", "unmask", "detect", "--detector", str(untrained), "--json", "result.json", *names]
+    command = [sys.executable, "-m", "unmask", "detect", "--detector", str(light), "--json", "result.json", *names]
     shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command]
     done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -282,9 +282,9 @@ def test_the_command_in_a_process_of_its_own(untrained: Path, clip: Path, tmp_pa
     assert "\x1b" not in done.stdout
 
 
-def test_a_reader_that_leaves_does_not_cost_the_result(untrained: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_reader_that_leaves_does_not_cost_the_result(light: Path, clip: Path, tmp_path: Path) -> None:
     result = tmp_path / "verdicts.json"
-    command = [sys.executable, "-m", "unmask", "detect", str(clip), "--detector", str(untrained)]
+    command = [sys.executable, "-m", "unmask", "detect", str(clip), "--detector", str(light)]
     read, write = os.pipe()
     os.close(read)
     try:

@@ -12,9 +12,9 @@ from unmask.cli import main
 from unmask.commands import detect_archive
 
 
-def test_an_output_whose_name_is_no_text(untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_whose_name_is_no_text(light: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out\udcff"
-    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
+    command = ["detect", str(image), "--out", str(out), "--detector", str(light), "--workers", "1"]
     assert main(command) == main(command) == 0
     assert "0 files judged now, 1 in" in capsys.readouterr().out
     assert json.loads((out / "_summary.json").read_text())["files"] == 1
@@ -22,10 +22,10 @@ def test_an_output_whose_name_is_no_text(untrained: Path, tmp_path: Path, capsys
 
 
 def test_a_mistyped_name_is_said_each_time_and_is_no_row(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    light: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image, out = write_image(tmp_path / "a.png", portrait(160)), tmp_path / "out"
-    command = ["detect", str(image), "--out", str(out), "--detector", str(untrained), "--workers", "1"]
+    command = ["detect", str(image), "--out", str(out), "--detector", str(light), "--workers", "1"]
     for now in ("1 file", "0 files"):
         assert main([*command, str(tmp_path / "b.png"), str(tmp_path / "a.png" / "c.png")]) == 1
         said = capsys.readouterr()
@@ -35,10 +35,10 @@ def test_a_mistyped_name_is_said_each_time_and_is_no_row(
 
 
 def test_progress_where_there_is_no_terminal(
-    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    light: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detect_archive, "LOG_SECONDS", -1.0)
     image = write_image(tmp_path / "a.png", portrait(160))
-    arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(untrained), "--workers", "1"]
+    arguments = ["detect", str(image), "--out", str(tmp_path / "out"), "--detector", str(light), "--workers", "1"]
     assert main(arguments) == 0
     assert capsys.readouterr().err == "looked at 1 file\n"

@@ -177,16 +177,25 @@ def test_shards_share_the_files_out(archive: Path, tmp_path: Path) -> None:
     assert again == [0, 0]
 
 
+#: Parts of one file, so that the kill falls between parts; and after two it waits for its end, however late that is.
+_TO_BE_KILLED = """
+import itertools, sys, time
+from unmask.detection import archive
+from unmask.workers import work
+def two(*arguments):
+    yield from itertools.islice(work(*arguments), 2)
+    time.sleep(600)
+if __name__ == "__main__":
+    archive.PART_FILES = 1
+    archive.detect_archive(sys.argv[3:], sys.argv[1], sys.argv[2], executor=two)
+"""
+
+
 def test_a_killed_run_goes_on_and_judges_nothing_twice(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    # Parts of one file, so that the kill falls between parts.
-    code = (
-        "import sys; from unmask.detection import archive; archive.PART_FILES = 1;"
-        "archive.detect_archive(sys.argv[3:], sys.argv[1], sys.argv[2])"
-    )
     paths = [str(path) for path in sorted(archive.rglob("*.png"))]
     script = tmp_path / "run.py"
-    script.write_text("if __name__ == '__main__':\n    " + code.replace("; ", ";").replace(";", "\n    "))
+    script.write_text(_TO_BE_KILLED)
     process = subprocess.Popen([sys.executable, str(script), str(out), "default", *paths], start_new_session=True)
     while not list(out.glob("part-*.parquet")):
         assert process.poll() is None
@@ -209,13 +218,13 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_the_exit_code_is_of_the_files_that_are_meant(
-    archive: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    archive: Path, light: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "few"
     folder.mkdir()
     for name in ("sub folder é/0.png", "broken.jpg"):
         (folder / Path(name).name).write_bytes((archive / name).read_bytes())
-    command = ["detect", str(folder), "--out", str(tmp_path / "out"), "--detector", str(untrained)]
+    command = ["detect", str(folder), "--out", str(tmp_path / "out"), "--detector", str(light)]
     assert main(command) == 1
     assert "broken.jpg: " in capsys.readouterr().err
     assert main(command) == 1
