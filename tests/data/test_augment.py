@@ -95,3 +95,9 @@ def test_the_same_numbers_give_the_same_image() -> None:
     images = [change(picture(6), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert np.array_equal(images[0], images[1])
     assert not np.array_equal(images[0], images[2])
+
+
+def test_an_image_scaled_down_to_nothing_keeps_a_pixel() -> None:
+    always = Augmentation(geometry=0, flip=0, colour=0, grey=0, noise=0, jpeg=0, rescale=1, min_scale=0.001)
+    for seed in range(200):
+        assert Augment(8, always)(picture(1), torch.Generator().manual_seed(seed)).shape == (8, 8, 3)

@@ -84,7 +84,8 @@ class Augment:
         if draw.chance(a.grey):
             image = _saturation(image, 0.0)
         if draw.chance(a.rescale):
-            image = resize(resize(image, round(self.size * draw.uniform(a.min_scale, 1.0))), self.size)
+            small = max(1, round(self.size * draw.uniform(a.min_scale, 1.0)))
+            image = resize(resize(image, small), self.size)
         if draw.chance(a.noise):
             levels = draw.uniform(0, a.noise_levels)
             noise = torch.randn((3, self.size, self.size), generator=generator) * levels
