@@ -22,6 +22,7 @@ from tests.tables import write_table
 from unmask import UnmaskError
 from unmask.detector import Scorer
 from unmask.detector.adversary import read_adversary
+from unmask.locking import locked
 from unmask.training import read_recipe, train
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.players import Players, precision_on
@@ -309,6 +310,9 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt("run.device=abacus")
     with pytest.raises(UnmaskError, match="name the face tables"):
         attempt("data.train=[]")
+    (folder / "run").mkdir(exist_ok=True)
+    with locked(folder / "run" / ".lock"), pytest.raises(UnmaskError, match="another process trains here"):
+        attempt()
     attempt("run.steps=1")
     with pytest.raises(UnmaskError, match="holds a run already"):
         attempt()

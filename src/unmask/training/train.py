@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from unmask.forge.on_the_fly import SelfBlending
 from unmask.game.adversaries import describe_sigma
 from unmask.game.classifier import build_classifier
 from unmask.game.round import RoundResult
+from unmask.locking import locked
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
 from unmask.training.export import export_detector
@@ -52,13 +54,19 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False) -> Path:
         The detector's folder, ready for ``unmask detect --detector``.
 
     Raises:
-        UnmaskError: the recipe, a table or the checkpoint cannot be used; the message says which and why.
+        UnmaskError: the recipe, a table or the checkpoint cannot be used, or another run writes into the folder; the
+            message says which and why.
     """
     device, rank, world = processes.start(recipe.run.device)
     if device.type == "cpu":
         keep_freed_memory()
     try:
-        return _Run(recipe, Path(out), device, rank, world, resume).go()
+        run = _Run(recipe, Path(out), device, rank, world, resume)
+        # Two runs in one folder would ship each other's weights. Rank 0 alone writes.
+        with locked(run.out / ".lock") if rank == 0 else nullcontext(True) as alone:
+            if not alone:
+                raise UnmaskError(out, "another process trains here: wait for it, or name another --out")
+            return run.go()
     finally:
         processes.stop()
 
@@ -112,10 +120,10 @@ class _Run:
             self.plan.append({"from_step": self.step, "steps": recipe.run.steps})
         # By the first plan: an adversary that has come in does not leave again where a run is made longer.
         self.players.begin = round(recipe.game.begin * self.plan[0]["steps"])
-        self.log = RunLog(out, self.step, recipe.run.steps, speak=rank == 0)
 
     def go(self) -> Path:
-        run, log = self.recipe.run, self.log
+        run = self.recipe.run
+        self.log = log = RunLog(self.out, self.step, run.steps, speak=self.rank == 0)
         if self.rank == 0:
             write_json(self.out / "recipe.json", self.recipe.to_dict())
         log.say(self._description())
