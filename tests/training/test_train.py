@@ -222,6 +222,21 @@ def test_interrupted_in_the_middle_of_a_round_it_equals_uninterrupted_to_the_bit
     assert (folder / "stopped" / model).read_bytes() == (folder / "whole" / model).read_bytes()
 
 
+def test_a_run_that_is_ended_where_it_stands_is_validated_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Players.play
+
+    def interrupted(self: Players, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return play(self, *arguments)
+
+    monkeypatch.setattr(Players, "play", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(read_recipe(folder / "recipe.toml"), folder / "run")
+    detector = train(read_recipe(folder / "recipe.toml", ["run.steps=1"]), folder / "run", resume=True)
+    assert [line["step"] for line in log_lines(folder / "run", "validation")] == [1]
+    assert json.loads((detector / "card.json").read_text())["training"]["best_step"] == 1
+
+
 def test_another_precision_is_not_gone_on_with(folder: Path) -> None:
     train(read_recipe(folder / "recipe.toml"), folder / "run")
     other = read_recipe(folder / "recipe.toml", ["run.precision=bfloat16", "run.steps=14"])

@@ -155,6 +155,8 @@ class _Run:
                 if time.monotonic() - saved > 60 * run.checkpoint_minutes:
                     self._save()
                     saved = time.monotonic()
+            if self.plan[-1]["from_step"] >= run.steps:  # a new plan ends the run where it stands
+                self._validate()
             self._save()
         return self._export()
 
