@@ -325,6 +325,11 @@ def test_what_cannot_be_trained_says_why(folder: Path) -> None:
         attempt("run.device=abacus")
     with pytest.raises(UnmaskError, match="name the face tables"):
         attempt("data.train=[]")
+    # Nobody trains for hours to hear that the card cannot be written.
+    with pytest.raises(UnmaskError, match=r"no detector file can be written: .* not JSON compliant"):
+        attempt("run.checkpoint_minutes=inf")
+    with pytest.raises(UnmaskError, match="'hf-hub:timm/resnet18' is no timm model name"):
+        attempt("model.backbone=hf-hub:timm/resnet18")
     (folder / "run").mkdir(exist_ok=True)
     with locked(folder / "run" / ".lock"), pytest.raises(UnmaskError, match="another process trains here"):
         attempt()

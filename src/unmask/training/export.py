@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,51 @@ from torch import Tensor, nn
 from unmask import __version__
 from unmask.data.table import FaceTable
 from unmask.detector import Card, save_detector
+from unmask.detector.file import CARD, card_text, read_card
 from unmask.errors import UnmaskError
 from unmask.evaluation.recalibrate import fit_verdicts, with_calibration
 from unmask.evaluation.tested import measure_tested
 from unmask.game.adversaries import GeneratorBlur
 from unmask.game.classifier import HALF
 from unmask.training.recipe import Recipe
+
+
+def draft_card(recipe: Recipe) -> Card:
+    """What the recipe alone says of the detector; calibration, threshold and results are still to be filled in.
+
+    Raises:
+        UnmaskError: there can be no detector file of it. Asked before the training, not after it.
+    """
+    data, plain = recipe.data, recipe.to_dict()
+    try:
+        card = Card(
+            backbone=recipe.model.backbone,
+            classes=list(data.classes),
+            input_size=data.size,
+            mean=list(HALF),
+            std=list(HALF),
+            crop=data.crop,
+            calibration={"method": "temperature", "scale": 1.0, "offset": 0.0},
+            threshold=0.5,
+            threshold_rule="",
+            training={
+                "data": [Path(path).name for path in data.train],
+                "validation": [Path(path).name for path in data.validation],
+                **{name: plain[name] for name in ("model", "augmentation", "adversary", "game", "optimiser", "run")},
+                "batch_size": data.batch_size,
+                "pairing": data.pairing,
+                "self_blend": data.self_blend,
+            },
+            results={},
+            licence=recipe.card.licence,
+            intended_use=recipe.card.intended_use,
+            limits=recipe.card.limits,
+            version=f"{recipe.card.name} {__version__}",
+        )
+        card_text(card)
+    except (TypeError, ValueError) as error:
+        raise UnmaskError("recipe", f"of this no detector file can be written: {error}") from error
+    return card
 
 
 def export_detector(
@@ -45,8 +85,8 @@ def export_detector(
         table: the validation rows, for the tested ranges.
         adversary: the other player; a generator goes into the folder, for the report to show its maps.
     """
-    data, model = recipe.data, recipe.model
-    limits = list(recipe.card.limits)
+    draft = draft_card(recipe)
+    limits = list(draft.limits)
     auc = float(roc_auc_score(fake, odds))
     try:
         found = fit_verdicts(odds, fake, cluster)
@@ -56,35 +96,17 @@ def export_detector(
         # Log-odds beyond 30 or so would all be a score of 1, which no threshold lies above.
         scale = 30 / max(30.0, float(np.abs(odds).max()))
         found = with_calibration({"method": "temperature", "scale": scale, "offset": 0.0}, odds, fake)
-    plain = recipe.to_dict()
-    card = Card(
-        backbone=model.backbone,
-        classes=list(data.classes),
-        input_size=data.size,
-        mean=list(HALF),
-        std=list(HALF),
-        crop=data.crop,
+    card = replace(
+        draft,
         **vars(found),
         tested=measure_tested(table),
-        training={
-            "data": [Path(path).name for path in data.train],
-            "validation": [Path(path).name for path in data.validation],
-            **history,
-            **{name: plain[name] for name in ("model", "augmentation", "adversary", "game", "optimiser", "run")},
-            "batch_size": data.batch_size,
-            "pairing": data.pairing,
-            "self_blend": data.self_blend,
-        },
+        training={**draft.training, **history},
         results={"validation": {"auc": round(auc, 5), "rows": len(odds)}},
-        licence=recipe.card.licence,
-        intended_use=recipe.card.intended_use,
         limits=limits,
-        version=f"{recipe.card.name} {__version__}",
     )
     save_detector(folder, stored, card)
     if isinstance(adversary, GeneratorBlur):
         from unmask.detector.adversary import save_adversary
-        from unmask.detector.file import CARD, read_card
 
         # The card on disk names its weights; the one here does not.
         written = read_card(folder / CARD)

@@ -26,7 +26,7 @@ from unmask.game.round import RoundResult
 from unmask.locking import locked
 from unmask.training import processes
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
-from unmask.training.export import export_detector
+from unmask.training.export import draft_card, export_detector
 from unmask.training.identity import check_identity, identity
 from unmask.training.interrupt import interrupts_wait
 from unmask.training.memory import keep_freed_memory
@@ -83,6 +83,7 @@ class _Run:
             )
         if (out / CHECKPOINT).exists() and not resume:
             raise UnmaskError(out, "holds a run already: add --resume to go on with it, or name another --out")
+        draft_card(recipe)
         if others := other_cuts([*data.train, *data.validation], data.crop):
             raise UnmaskError("data.crop", f"{others[0]}, which the detector would be given in use")
         make_folder(out)
