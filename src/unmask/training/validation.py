@@ -34,7 +34,7 @@ class Validation:
     def __init__(self, table: FaceTable, size: int, rank: int, world: int) -> None:
         self._rank, self._world, self._total = rank, world, len(table)
         images = [_load(table, row, size) for row in range(rank, len(table), world)]
-        self._mine = np.asarray([image is not None for image in images])
+        self._mine = np.array([image is not None for image in images], dtype=bool)  # also of no image
         self._readable = gather(self._mine, rank, world, len(table))
         self._images = [image for image in images if image is not None]
         self.fake = table.fake[self._readable]
