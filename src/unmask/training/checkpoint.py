@@ -15,9 +15,19 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically: a kill leaves the old checkpoint or the new one, never half."""
+    """Write tensors and plain values atomically: a kill leaves the old checkpoint or the new one, never half.
+
+    Raises:
+        UnmaskError: it cannot be written, for want of room say.
+    """
     with replacing(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        try:
+            torch.save({"format": FORMAT, **content}, file)
+        except RuntimeError as error:
+            # Of a file that could not be written torch says where it stands in it, and not why.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
