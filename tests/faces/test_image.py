@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
@@ -17,6 +19,8 @@ from unmask.faces import find_media, is_media, read_media
 from unmask.faces.media import MediaStream
 
 from .conftest import painted
+
+pillow_heif.register_heif_opener()
 
 
 def _reason(path: Path) -> str:
@@ -31,7 +35,7 @@ def _red(media_path: Path) -> np.ndarray:
     return read_media(media_path).frames[0].image[6, 8]
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "gif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "gif", "avif", "heic"])
 def test_red_stays_red(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"red.{suffix}"
     Image.fromarray(painted(3)).save(path)
@@ -45,9 +49,11 @@ def test_red_stays_red(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose(image[6, 8], (255, 0, 0), atol=6)
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
-    path = tmp_path / "turned.png"
+@pytest.mark.parametrize(
+    ("suffix", "orientation"), [*(("png", each) for each in range(1, 9)), ("avif", 6), ("heic", 6), ("heic", 3)]
+)
+def test_exif_rotation_is_applied(tmp_path: Path, suffix: str, orientation: int) -> None:
+    path = tmp_path / f"turned.{suffix}"
     upright = Image.fromarray(painted(3))
     # What the camera stored: the inverse of the turn that the tag asks for.
     inverse = {
@@ -62,8 +68,86 @@ def test_exif_rotation_is_applied(tmp_path: Path, orientation: int) -> None:
     stored = upright.transpose(inverse[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(path, exif=exif)
-    np.testing.assert_array_equal(read_media(path).frames[0].image, painted(3))
+    stored.save(path, exif=exif.tobytes())
+    image = read_media(path).frames[0].image
+    if suffix == "png":
+        np.testing.assert_array_equal(image, painted(3))
+    else:
+        assert np.abs(image.astype(int) - painted(3)).mean() < 6
+
+
+def _profile(
+    space: bytes, curves: dict[bytes, np.ndarray], colorants: dict[bytes, tuple[float, float, float]]
+) -> bytes:
+    """A colour profile after ICC.1:2001: tone curves, and where the primaries lie in XYZ (D50)."""
+
+    def xyz(values: tuple[float, float, float]) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    name = b"mine"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name) + 1) + name + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0",
+        b"wtpt": xyz((0.9642, 1.0, 0.8249)),
+    }
+    tags |= {key: xyz(place) for key, place in colorants.items()}
+    for key, curve in curves.items():
+        points = np.rint(curve * 65535).astype(">u2")
+        tags[key] = b"curv\0\0\0\0" + struct.pack(">I", len(points)) + points.tobytes()
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for key, data in tags.items():
+        table += key + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02100000, b"mntr", space, b"XYZ ") + bytes(12)
+    head += b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + table + body
+
+
+def _display_p3() -> bytes:
+    value = np.linspace(0, 1, 1024)
+    curve = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    colorants = {  # those of the profile that phones write
+        b"rXYZ": (0.51512, 0.2412, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.1571, 0.06657, 0.78407),
+    }
+    return _profile(b"RGB ", dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve), colorants)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp", "avif", "heic"])
+def test_colours_are_those_of_the_profile(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"wide.{suffix}"
+    Image.new("RGB", (64, 48), (234, 51, 35)).save(path, icc_profile=_display_p3(), quality=95)
+    np.testing.assert_allclose(_red(path), (255, 0, 0), atol=6)  # the red of sRGB, in the numbers of Display P3
+    Image.new("RGB", (64, 48), (234, 51, 35)).save(path, quality=95)
+    np.testing.assert_allclose(_red(path), (234, 51, 35), atol=6)
+
+
+def test_grey_has_a_profile_too(tmp_path: Path) -> None:
+    path = tmp_path / "grey.png"
+    linear = _profile(b"GRAY", {b"kTRC": np.linspace(0, 1, 2)}, {})
+    Image.new("L", (64, 48), 55).save(path, icc_profile=linear)  # of the light that white has
+    np.testing.assert_allclose(_red(path), 128, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "CMYK", "I;16"])
+def test_a_profile_of_no_use_is_passed_over(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tiff"
+    picture = Image.new("RGB", (64, 48), (90, 90, 90)).convert("I" if mode == "I;16" else mode).convert(mode)
+    picture.save(path)
+    plain = _red(path)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    damaged, linear = _display_p3()[:200], _profile(b"GRAY", {b"kTRC": np.linspace(0, 1, 2)}, {})
+    for profile in (damaged, srgb, *([] if mode == "L" else [linear])):
+        picture.save(path, icc_profile=profile)
+        np.testing.assert_array_equal(_red(path), plain)
+
+
+def test_heic_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.heic"
+    Image.fromarray(painted(0)).save(path)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert _reason(path) == "HEIC needs pillow-heif: pip install 'unmask[heic]'"
 
 
 def test_cmyk(tmp_path: Path) -> None:
@@ -120,11 +204,11 @@ def test_the_first_page_of_several(tmp_path: Path) -> None:
     assert not read_media(path).noticed.several
 
 
-@pytest.mark.parametrize("suffix", ["webp", "png", "gif"])
+@pytest.mark.parametrize("suffix", ["webp", "png", "gif", "avif"])
 def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"film.{suffix}"
     greys = [Image.new("RGB", (64, 48), (10 * number,) * 3) for number in range(20)]
-    options = {"lossless": True} if suffix == "webp" else {}
+    options = {"webp": {"lossless": True}, "avif": {"quality": 100}}.get(suffix, {})
     greys[0].save(path, save_all=True, append_images=greys[1:], duration=[50] * 10 + [150] * 10, **options)
     media = read_media(path, frames=4)
     assert (media.kind, media.duration) == ("video", 2.0)
@@ -139,7 +223,7 @@ def test_an_image_that_moves_is_a_video(tmp_path: Path, suffix: str) -> None:
 
     # Cut off, it gives what decodes, and says so.
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    if suffix == "webp":  # its decoder wants the whole file
+    if suffix in ("webp", "avif"):  # their decoders want the whole file
         assert "the image is" in _reason(path)
     else:
         cut = read_media(path, frames=64)
@@ -197,7 +281,7 @@ def test_files_that_are_no_media(tmp_path: Path) -> None:
         assert _reason(tmp_path / "pipe.mp4") == "is not a regular file"
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tiff", "avif", "heic"])
 def test_a_truncated_image(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +34,19 @@ def quietly() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = bound
+
+
+def learn_heic(path: str | os.PathLike[str]) -> None:
+    """Let Pillow read HEIC, of which it knows nothing by itself.
+
+    Raises:
+        UnmaskError: the package for it is missing, which ``path`` needs.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise UnmaskError(path, "HEIC needs pillow-heif: pip install 'unmask[heic]'") from error
+    pillow_heif.register_heif_opener()
 
 
 @contextmanager
@@ -61,7 +76,7 @@ def opened_image(path: Path, max_pixels: int) -> Iterator[Image]:
 
 
 def read_image(path: Path, max_pixels: int) -> np.ndarray:
-    """The first picture of an image file, uint8 (H, W, 3), RGB, turned upright by its EXIF tag.
+    """The first picture of an image file, uint8 (H, W, 3), sRGB, turned upright by its EXIF tag.
 
     Raises:
         UnmaskError: as :func:`opened_image`, or it cannot be decoded.
@@ -72,10 +87,11 @@ def read_image(path: Path, max_pixels: int) -> np.ndarray:
 
 
 def pictures_in(path: Path) -> Literal["one", "film", "pages"]:
-    """Whether an image file holds one picture, a film (GIF, WebP, PNG) or pages (TIFF)."""
+    """Whether an image file holds one picture, a film (GIF, WebP, PNG, AVIF) or pages (TIFF, HEIC)."""
     from PIL import Image
 
-    held: dict[str | None, Literal["film", "pages"]] = {"GIF": "film", "WEBP": "film", "PNG": "film", "TIFF": "pages"}
+    held: dict[str | None, Literal["film", "pages"]] = {"TIFF": "pages", "HEIF": "pages"}
+    held |= {"GIF": "film", "WEBP": "film", "PNG": "film", "AVIF": "film"}
     with quietly():
         try:
             with Image.open(path) as image:
@@ -85,7 +101,7 @@ def pictures_in(path: Path) -> Literal["one", "film", "pages"]:
 
 
 def picture_to_rgb(picture: Image) -> np.ndarray:
-    """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), RGB, upright by its EXIF tag, on white."""
+    """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), sRGB, upright by its EXIF tag, on white."""
     from PIL import ImageOps
 
     try:
@@ -114,7 +130,28 @@ def _to_rgb(image: object) -> np.ndarray:
         white = 65535.0 if image.mode != "F" or top > 255 else 255.0 if top > 1 else 1.0
         byte = np.rint(np.clip(grey / white, 0, 1) * 255).astype(np.uint8)
         return np.repeat(byte[:, :, None], 3, axis=2)
+    profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(_to_srgb(image, profile) if profile else image.convert("RGB"))
+
+
+def _to_srgb(image: Image, profile: bytes) -> Image:
+    """Colours by the profile of a file, as every program shows them: phones record Display P3, cameras Adobe RGB.
+
+    A profile that is damaged, or not for this kind of picture, is passed over.
+    """
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if "sRGB" not in ImageCms.getProfileDescription(source):  # else the pixels stay as they are
+            space = source.profile.xcolor_space.strip()
+            picture = image if (space, image.mode) in {("GRAY", "L"), ("CMYK", "CMYK")} else image.convert("RGB")
+            done = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            assert done is not None
+            return done
+    except (ImageCms.PyCMSError, OSError):
+        pass
+    return image.convert("RGB")

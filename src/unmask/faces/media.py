@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from unmask.faces.video import Video
 
 #: Suffixes by which media are picked out of a folder; a file that is named itself is told by its content.
-#: Those that cannot be read (HEIC, AVIF) are among them: they are refused by name, not passed over.
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"}
+    | {".hif"}
 )
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
     | {".flv", ".ogv", ".wmv", ".asf", ".mxf", ".vob"}
 )
+
+# What a file of ISO's kind calls itself where it holds pictures, not a video.
+_AVIF = frozenset({b"avif", b"avis"})
+_HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 #: Pictures above this many pixels are refused before they are decoded.
 MAX_PIXELS = 100_000_000
@@ -79,11 +83,12 @@ class Media:
 class MediaStream:
     """An image, or frames spread evenly over a video, decoded one after the other: no more than one is held.
 
-    JPEG, PNG, WebP, BMP, TIFF and GIF give one frame, of several pages the first; EXIF rotation is applied,
-    transparent parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI, MPEG-TS and MXF, and GIF, WebP
-    and PNG that move, give as many frames as asked for, or all if there are fewer, each the middle of its share of the
-    time; the rotation of the container is applied, pixels that are shown wide or tall are made square, of frames that
-    show two moments one is taken, and high dynamic range (PQ, HLG) becomes what an ordinary screen shows.
+    JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF and HEIC give one frame, of several pages the first; EXIF rotation and colour
+    profiles are applied, transparent parts become white, more than 8 bits become 8. MP4, MOV, MKV, WebM, AVI, MPEG-TS
+    and MXF, and GIF, WebP, PNG and AVIF that move, give as many frames as asked for, or all if there are fewer, each
+    the middle of its share of the time; the rotation of the container is applied, pixels that are shown wide or tall
+    are made square, of frames that show two moments one is taken, and high dynamic range (PQ, HLG) becomes what an
+    ordinary screen shows.
 
     Args:
         path: the file.
@@ -95,8 +100,8 @@ class MediaStream:
 
     Raises:
         UnmaskError: the file is missing, empty, no file, no image or video, damaged, without a picture, or
-            has more than ``MAX_PIXELS`` pixels or lasts longer than ``MAX_DURATION``; damage may show only on
-            iterating.
+            has more than ``MAX_PIXELS`` pixels or lasts longer than ``MAX_DURATION``, or is HEIC and the package for it
+            is missing; damage may show only on iterating.
     """
 
     def __init__(
@@ -205,15 +210,25 @@ def _head(path: str | os.PathLike[str]) -> bytes:
         if not file.is_file():
             raise UnmaskError(path, "is not a regular file")
         with file.open("rb") as opened:
-            head = opened.read(32)
+            head = opened.read(256)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnmaskError(path, f"cannot be read ({reason})") from error
     if not head:
         raise UnmaskError(path, "the file is empty")
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif", b"avis"):
-        raise UnmaskError(path, "HEIC and AVIF images are not supported; save it as JPEG or PNG")
+    if _brands(head) & _HEIC and not _brands(head) & _AVIF:
+        from unmask.faces.image import learn_heic
+
+        learn_heic(path)
     return head
+
+
+def _brands(head: bytes) -> frozenset[bytes]:
+    """The kinds that a file of ISO's kind (MP4, MOV, HEIC, AVIF and others) says it belongs to; else none."""
+    if head[4:8] != b"ftyp":
+        return frozenset()
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return frozenset(head[start : start + 4] for start in (8, *range(16, end, 4)))
 
 
 def is_media(path: str | os.PathLike[str]) -> bool:
@@ -270,10 +285,14 @@ def find_media(
 
 def _may_hold_more(head: bytes) -> bool:
     """Whether the first bytes are those of an image format that can hold a film, or pages."""
-    return head.startswith((b"GIF8", b"\x89PNG", b"II", b"MM")) or head[8:12] == b"WEBP"
+    return head.startswith((b"GIF8", b"\x89PNG", b"II", b"MM")) or head[8:12] == b"WEBP" or bool(_brands(head))
 
 
 def _is_image(head: bytes) -> bool:
     """Whether the first bytes of a file are those of an image format."""
     starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return (
+        head.startswith(starts)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or not _brands(head).isdisjoint(_AVIF | _HEIC)
+    )
