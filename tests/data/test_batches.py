@@ -116,8 +116,11 @@ def test_an_unreadable_row_gives_its_place_to_the_next_of_its_label(tmp_path: Pa
         {"image": encode(make_image(rng, fake=True)), "label": "fake"},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    batch = Batches(FaceTable.read(tmp_path / "t.parquet"), size=16, batch_size=8)[0]
-    assert set(batch.rows[1::2].tolist()) == {4}
+    batches = Batches(FaceTable.read(tmp_path / "t.parquet"), size=16, batch_size=8)
+    assert set(batches[0].rows[1::2].tolist()) == {4}
+    assert [(Path(row).name, reason[:13]) for row, reason in batches.unusable.items()] == [
+        ("t.parquet: row 3", "cannot decode")
+    ]
 
 
 def test_an_aligned_pair_gives_its_place_to_another_pair(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
-"""Training on tables the tests make: it learns, it resumes to the bit, two processes equal one."""
+"""Training on tables the tests make: it learns, two processes equal one, and what is wrong is said."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 import torch
 from tests.forge import faces
 from tests.tables import write_table
+from tests.training.runs import log_lines, losses, start
 
 from unmask import UnmaskError
 from unmask.detector import Scorer
@@ -25,48 +24,7 @@ from unmask.detector.adversary import read_adversary
 from unmask.locking import locked
 from unmask.training import read_recipe, train
 from unmask.training.checkpoint import load_checkpoint, save_checkpoint
-from unmask.training.players import Players, precision_on
-
-RECIPE = """
-[data]
-train = ["{folder}/train.parquet"]
-validation = ["{folder}/val.parquet"]
-size = 32
-batch_size = 8
-workers = 0
-[model]
-backbone = "test_efficientnet"
-pretrained = "none"
-[adversary]
-name = "blur-generator"
-options = {{ width = 8 }}
-[optimiser]
-lr = 3e-3
-warmup_steps = 2
-[run]
-steps = 12
-log_every = 2
-validate_every = 6
-device = "cpu"
-precision = "float32"
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_table(tmp_path / "train.parquet", 32, 32, seed=1, size=32)
-    write_table(tmp_path / "val.parquet", 8, 8, seed=2, size=32, split="val")
-    (tmp_path / "recipe.toml").write_text(RECIPE.format(folder=tmp_path))
-    return tmp_path
-
-
-def log_lines(run: Path, kind: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["kind"] == kind]
-
-
-def losses(run: Path) -> list[tuple[int, float, float | None]]:
-    return [(line["step"], line["loss_clean"], line.get("loss_adversarial")) for line in log_lines(run, "train")]
+from unmask.training.players import precision_on
 
 
 def test_from_tables_to_a_detector_that_tells_them_apart(folder: Path) -> None:
@@ -164,86 +122,6 @@ def test_the_adversary_enters_when_it_is_told_to(folder: Path) -> None:
     assert attacked == [False] * 6 + [True] * 6
 
 
-def start(folder: Path, out: str, *more: str) -> subprocess.Popen[bytes]:
-    code = (
-        "import sys; from unmask.training import read_recipe, train;"
-        "from pathlib import Path; out = Path(sys.argv[2]);"
-        "train(read_recipe(sys.argv[1], sys.argv[3:]), out, resume=(out / 'checkpoint.pt').exists())"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder / "recipe.toml"), str(folder / out), *more], env=environment
-    )
-
-
-def test_killed_and_resumed_equals_uninterrupted_to_the_bit(folder: Path) -> None:
-    options = ("run.steps=40", "run.checkpoint_minutes=0", "run.validate_every=15", "model.dropout=0.3")
-    assert start(folder, "whole", *options).wait(200) == 0
-    process = start(folder, "killed", *options)
-    checkpoint = folder / "killed" / "checkpoint.pt"
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and not (checkpoint.is_file() and load_checkpoint(checkpoint)["step"] >= 17):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(20) == -signal.SIGKILL
-    killed_at = load_checkpoint(checkpoint)["step"]
-    assert 17 <= killed_at < 40
-    assert start(folder, "killed", *options).wait(200) == 0
-
-    whole, resumed = (load_checkpoint(folder / run / "checkpoint.pt") for run in ("whole", "killed"))
-    assert resumed["best"] == whole["best"]
-    for part in ("classifier", "adversary", "average"):
-        for name, tensor in whole[part].items():
-            assert torch.equal(tensor, resumed[part][name]), f"{part}.{name}"
-    assert losses(folder / "killed") == losses(folder / "whole")
-    model = "detector/model.safetensors"
-    assert (folder / "killed" / model).read_bytes() == (folder / "whole" / model).read_bytes()
-
-
-def test_interrupted_in_the_middle_of_a_round_it_equals_uninterrupted_to_the_bit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = read_recipe(folder / "recipe.toml", ["run.validate_every=5"])
-    train(recipe, folder / "whole")
-    play, rounds = Players.play, itertools.count(1)
-
-    def interrupted(self: Players, *arguments: Any) -> Any:
-        if next(rounds) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-        return play(self, *arguments)
-
-    monkeypatch.setattr(Players, "play", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, folder / "stopped")
-    assert load_checkpoint(folder / "stopped" / "checkpoint.pt")["step"] == 5
-    train(recipe, folder / "stopped", resume=True)
-    assert log_lines(folder / "stopped", "validation") == log_lines(folder / "whole", "validation")
-    model = "detector/model.safetensors"
-    assert (folder / "stopped" / model).read_bytes() == (folder / "whole" / model).read_bytes()
-
-
-def test_a_run_that_is_ended_where_it_stands_is_validated_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    play = Players.play
-
-    def interrupted(self: Players, *arguments: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
-        return play(self, *arguments)
-
-    monkeypatch.setattr(Players, "play", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(read_recipe(folder / "recipe.toml"), folder / "run")
-    detector = train(read_recipe(folder / "recipe.toml", ["run.steps=1"]), folder / "run", resume=True)
-    assert [line["step"] for line in log_lines(folder / "run", "validation")] == [1]
-    assert json.loads((detector / "card.json").read_text())["training"]["best_step"] == 1
-
-
-def test_another_precision_is_not_gone_on_with(folder: Path) -> None:
-    train(read_recipe(folder / "recipe.toml"), folder / "run")
-    other = read_recipe(folder / "recipe.toml", ["run.precision=bfloat16", "run.steps=14"])
-    with pytest.raises(UnmaskError, match=r"was written in float32, here it is bfloat16: --set run\.precision=float32"):
-        train(other, folder / "run", resume=True)
-
-
 @pytest.mark.parametrize("adversary", ["plain", "blur-generator"])
 def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, adversary: str) -> None:
     # The generator's noise is drawn by each rank for its own rows: without it the two runs are one computation.
@@ -269,13 +147,6 @@ def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, 
             assert other_adversarial == pytest.approx(adversarial, rel=0.05)
 
 
-def test_an_adversary_that_came_in_stays_where_a_run_is_made_longer(folder: Path) -> None:
-    options = ["game.begin=0.5", "run.log_every=1"]
-    train(read_recipe(folder / "recipe.toml", [*options, "run.steps=4"]), folder / "run")
-    train(read_recipe(folder / "recipe.toml", [*options, "run.steps=8"]), folder / "run", resume=True)
-    assert [adversarial is not None for _, _, adversarial in losses(folder / "run")] == [False] * 2 + [True] * 6
-
-
 def test_what_is_trained_on_and_validated_by_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = read_recipe(folder / "recipe.toml", ["run.steps=1", f"data.train={folder}/val.parquet"])
     card = json.loads((train(recipe, folder / "run") / "card.json").read_text())
@@ -283,6 +154,23 @@ def test_what_is_trained_on_and_validated_by_is_said(folder: Path, capsys: pytes
     assert card["training"]["components_validated_too"] == count
     said = " ".join(capsys.readouterr().err.split())
     assert f"warning: {count} components are in the validation tables as well" in said
+
+
+def test_rows_that_cannot_be_used_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    damaged = [
+        {**row, "image": b"no image"} if row["label"] == "real" and place % 3 else row for place, row in enumerate(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(damaged), folder / "train.parquet")
+    (folder / "run").mkdir()
+    left = folder / "run" / ".checkpoint.pt.x1y2"  # as a kill leaves it
+    left.touch()
+    train(read_recipe(folder / "recipe.toml", ["run.steps=2", "run.log_every=1"]), folder / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(
+        r"warning: others take the places of \d+ training rows so far; \S+train\.parquet: row \d+: cannot", said
+    )
+    assert not left.exists()
 
 
 def test_what_cannot_be_trained_says_why(folder: Path) -> None:

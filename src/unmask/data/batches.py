@@ -116,6 +116,8 @@ class Batches:
                     raise UnmaskError(table.name, "has the original of none of its fakes")
                 self.left_out, self._fakes = int((~paired).sum()), self._fakes[paired]
             self._orders.append(order(self._fakes, fake=True))
+        #: Rows that were to be shown and could not be, with the reason; others took their places.
+        self.unusable: dict[str, str] = {}
         self._decoded: dict[int, np.ndarray] = {}
         self._room = cache_mb << 20
 
@@ -169,7 +171,8 @@ class Batches:
         for _ in range(100):
             try:
                 return [(row, self._image(row, step, place + number)) for number, row in enumerate(rows)]
-            except UnmaskError:
+            except UnmaskError as error:
+                self.unusable[error.subject] = error.reason
                 rows = self._instead(rows, step, place)
         raise UnmaskError(self.table.where(rows[-1]), "100 unreadable images in a row")
 

@@ -124,8 +124,11 @@ class _Run:
 
     def go(self) -> Path:
         run = self.recipe.run
+        self.warned_at = 1
         self.log = log = RunLog(self.out, self.step, run.steps, speak=self.rank == 0)
         if self.rank == 0:
+            for left in self.out.glob(".*.pt.*"):  # by a kill in the middle of writing
+                left.unlink(missing_ok=True)
             write_json(self.out / "recipe.json", self.recipe.to_dict())
         log.say(self._description())
         if self.shared:
@@ -216,8 +219,18 @@ class _Run:
         values["epoch"] = round(self.step / len(self.batches), 3)
         if not np.isfinite(values["loss_clean"]):
             raise UnmaskError(self.out, f"the loss is not finite at step {self.step}: lower optimiser.lr")
+        self._warn()
         self.log.write("train", self.step, values)
         self.log.advance(self.step, f"{status}  {speed:.0f} img/s")
+
+    def _warn(self) -> None:
+        """Of rows that cannot be used, at the first and whenever there are twice as many."""
+        unusable = self.batches.unusable
+        if len(unusable) < self.warned_at:
+            return
+        self.warned_at = 2 * len(unusable)
+        row, reason = next(iter(unusable.items()))
+        self.log.say(f"warning: others take the places of {len(unusable)} training rows so far; {row}: {reason}")
 
     def _validate(self) -> None:
         # Statistics of batches differ from rank to rank: what is validated is what rank 0 stores.
