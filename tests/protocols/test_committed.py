@@ -31,7 +31,8 @@ def _figures(summary: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["unseen", "unseen-late", "leave-one-out", "restore", "restore-long", "restore-converged", "play"]
+    "name",
+    ["unseen", "unseen-late", "leave-one-out", "restore", "restore-long", "restore-converged", "restore-flow", "play"],
 )
 def test_the_published_figures_are_what_the_scores_give(name: str, tmp_path: Path) -> None:
     with tarfile.open(HOUSE / f"results/{name.removesuffix('-long')}-runs.tar.gz") as archive:
