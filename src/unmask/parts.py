@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from unmask.errors import UnmaskError
 from unmask.locking import locked
-from unmask.writing import make_folder, replacing, write_json
+from unmask.writing import make_folder, remove_unfinished, replacing, write_json
 
 _FOOTER = b"unmask.parts"
 _GROUP = 256  # rows
@@ -102,8 +102,7 @@ class Parts:
         with ExitStack() as stack:
             try:
                 _lock(self.folder, self.shard, stack)
-                for left in self.folder.glob(f".part-{self.shard}-*"):  # half a part, of a run that was killed
-                    left.unlink(missing_ok=True)
+                remove_unfinished(self.folder, f"part-{self.shard}-")
             except OSError as error:
                 raise UnmaskError(self.folder, f"cannot be written: {error.strerror or error}") from error
             found = (_PART.fullmatch(path.name) for path in find_parts(self.folder))

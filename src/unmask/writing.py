@@ -102,6 +102,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise UnmaskError(path, f"cannot be written: {_reason(error)}") from error
 
 
+def remove_unfinished(folder: Path, begin: str) -> None:
+    """Remove what :func:`replacing` left of files whose names begin so, when it was killed; nobody may be at them."""
+    for left in folder.glob(f".{begin}*"):
+        left.unlink(missing_ok=True)
+
+
 def _target(path: Path) -> Path:
     """Where a link leads, in the end."""
     return Path(os.path.realpath(path))

@@ -19,7 +19,8 @@ def losses(run: Path) -> list[tuple[int, float, float | None]]:
     return [(line["step"], line["loss_clean"], line.get("loss_adversarial")) for line in log_lines(run, "train")]
 
 
-_TRAIN = """
+#: Trains, or goes on: recipe, folder, overrides.
+TRAIN = """
 import sys
 from pathlib import Path
 from unmask.training import read_recipe, train
@@ -40,7 +41,7 @@ Players.play = waiting
 
 def start(folder: Path, out: str, *more: str, wait_at: int | None = None) -> subprocess.Popen[bytes]:
     """Train, or go on, by ``folder/recipe.toml``; at a step it may wait for its end."""
-    code = ("" if wait_at is None else _WAIT.format(step=wait_at)) + _TRAIN
+    code = ("" if wait_at is None else _WAIT.format(step=wait_at)) + TRAIN
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", code, str(folder / "recipe.toml"), str(folder / out), *more], env=environment

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tests.forge import faces
 from tests.tables import write_table
-from tests.training.runs import log_lines, losses, start
+from tests.training.runs import TRAIN, log_lines, losses, start
 
 from unmask import UnmaskError
 from unmask.detector import Scorer
@@ -129,10 +129,7 @@ def test_two_processes_give_the_loss_of_one_with_the_double_batch(folder: Path, 
     options += ["adversary.options={}"] if adversary == "plain" else ["run.steps=1"]
     assert start(folder, "one", *options).wait(200) == 0
     script = folder / "run.py"
-    script.write_text(
-        "import sys\nfrom unmask.training import read_recipe, train\n"
-        "train(read_recipe(sys.argv[1], sys.argv[3:]), sys.argv[2])\n"
-    )
+    script.write_text(TRAIN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(script), str(folder / "recipe.toml"), str(folder / "two"), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -216,7 +216,8 @@ def _head(path: str | os.PathLike[str]) -> bytes:
         raise UnmaskError(path, f"cannot be read ({reason})") from error
     if not head:
         raise UnmaskError(path, "the file is empty")
-    if _brands(head) & _HEIC and not _brands(head) & _AVIF:
+    brands = _brands(head)
+    if brands & _HEIC and not brands & _AVIF:
         from unmask.faces.image import learn_heic
 
         learn_heic(path)

@@ -162,9 +162,10 @@ class Video:
         mirrored as its display matrix says."""
         width = max(1, round(frame.width * shape))
         # One thread: else every picture keeps the threads that converted it, and their stacks, as long as it is held.
-        taken = partial(frame.to_ndarray, width=width, threads=1)
         high = frame.color_trc in (PQ, HLG)
-        image: np.ndarray = to_sdr(taken(format="rgb48"), frame.color_trc) if high else taken(format="rgb24")
+        image: np.ndarray = frame.to_ndarray(format="rgb48" if high else "rgb24", width=width, threads=1)
+        if high:
+            image = to_sdr(image, frame.color_trc)
         if is_combed(image):
             self._combed += 1
             image = one_field(image)

@@ -35,7 +35,7 @@ from unmask.training.recipe import Recipe
 from unmask.training.run_log import RunLog
 from unmask.training.schedule import rate
 from unmask.training.validation import Validation
-from unmask.writing import make_folder, write_json
+from unmask.writing import make_folder, remove_unfinished, write_json
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -121,14 +121,14 @@ class _Run:
             self.plan.append({"from_step": self.step, "steps": recipe.run.steps})
         # By the first plan: an adversary that has come in does not leave again where a run is made longer.
         self.players.begin = round(recipe.game.begin * self.plan[0]["steps"])
+        self.warned_at = 1
 
     def go(self) -> Path:
         run = self.recipe.run
-        self.warned_at = 1
         self.log = log = RunLog(self.out, self.step, run.steps, speak=self.rank == 0)
         if self.rank == 0:
-            for left in self.out.glob(".*.pt.*"):  # by a kill in the middle of writing
-                left.unlink(missing_ok=True)
+            for name in (CHECKPOINT, BEST):
+                remove_unfinished(self.out, f"{name}.")
             write_json(self.out / "recipe.json", self.recipe.to_dict())
         log.say(self._description())
         if self.shared:
