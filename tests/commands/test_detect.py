@@ -21,7 +21,7 @@ from unmask.detector import QualityLimits
 
 KEYS = {
     "path", "verdict", "score", "threshold", "uncertain", "kind", "width", "height", "duration", "frames",
-    "frames_with_face", "tracks", "detector", "warnings", "provenance", "error",
+    "frames_with_face", "tracks", "detector", "warnings", "provenance", "marks", "error",
 }  # fmt: skip
 
 

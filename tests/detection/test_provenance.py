@@ -99,6 +99,8 @@ def test_they_are_shown_beside_the_verdict(image: bytes, untrained: Path, tmp_pa
     assert found.provenance.problems == ("signingCredential.untrusted",)
     # Never in place of it: the same pixels get the same verdict and score.
     assert (found.verdict, found.score) == (plain.verdict, plain.score)
+    (made,) = set(found.warnings) - set(plain.warnings)
+    assert "machine-made: digital source type in its content credentials" in made
     assert plain.provenance is None
     assert plain.to_json()["provenance"] is None
     assert found.to_json()["provenance"] == json.loads(json.dumps(found.provenance.to_json()))

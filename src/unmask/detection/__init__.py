@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unmask.detection.detect import Detector, load_detector
+from unmask.detection.marks import Mark
 from unmask.detection.provenance import Provenance, read_provenance
 from unmask.detection.report import render_report, write_report
 from unmask.detection.result import Detection, DetectorName, Evidence, FaceQuality, FaceScore, ScoredTrack, Still
@@ -16,6 +17,7 @@ __all__ = [
     "Evidence",
     "FaceQuality",
     "FaceScore",
+    "Mark",
     "Provenance",
     "ScoredTrack",
     "Source",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unmask.detection import evidence, verdict
+from unmask.detection.marks import find_marks, in_words
 from unmask.detection.provenance import read_provenance
 from unmask.detection.quarters import box_as_given, find_quarters, turn_media
 from unmask.detection.result import Detection, DetectorName, FaceQuality, FaceScore, ScoredTrack
@@ -146,6 +147,8 @@ class Detector:
         tracks = [Track(((0, face),)) for face in found[0]] if opened.kind == "image" else link_tracks(found, scenes)
         scored = verdict.rank_tracks(self._score(view, quarters, tracks, tell), opened.kind, len(opened.frames))
         settled, warnings = verdict.settle(scored, self.card.threshold)
+        provenance, marks = read_provenance(media), find_marks(opened.noticed.texts)
+        made = in_words(marks, provenance is not None and provenance.says_synthetic)
         detection = replace(
             self._blank(called),
             verdict=settled,
@@ -156,8 +159,9 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=_about_the_file(opened, quarters) + warnings,
-            provenance=read_provenance(media),
+            warnings=(*filter(None, [made]), *_about_the_file(opened, quarters), *warnings),
+            provenance=provenance,
+            marks=marks,
         )
         if pictures:
             shown, notes = evidence.collect(view, scored, self.scorer, lambda: self.adversary)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
+from unmask.detection.marks import MADE
+
 if TYPE_CHECKING:
     from unmask.detection.source import Source
 
@@ -21,8 +23,6 @@ _OFFLINE = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True},
     "core": {"allowed_network_hosts": []},
 }
-#: IPTC digital source types that say in so many words that a picture was not taken by a camera.
-_MADE = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Provenance:
     @property
     def says_synthetic(self) -> bool:
         """Whether the credentials themselves call the picture, or a part of it, machine-made."""
-        return any(source in _MADE for source in self.sources)
+        return any(source in MADE for source in self.sources)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from unmask.detection.marks import Mark
     from unmask.detection.provenance import Provenance
     from unmask.detector import Card
     from unmask.faces import Box
@@ -171,6 +172,8 @@ class Detection:
         warnings: what to keep in mind about the verdict, one sentence each, in plain words.
         provenance: what the file says about its own origin, see :mod:`unmask.detection.provenance`; None if it says
             nothing or nobody can read it. It never changes the verdict.
+        marks: by which the file's metadata calls it machine-made, see :mod:`unmask.detection.marks`; a warning says so
+            too. They never change the verdict either.
         notes: what the report could not show, and why; not part of the JSON.
         evidence, still: pictures for the report; not part of the JSON, empty unless asked for.
         card: of the detector that spoke, for the report; not part of the JSON.
@@ -191,6 +194,7 @@ class Detection:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     provenance: Provenance | None = None
+    marks: tuple[Mark, ...] = ()
     notes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
     still: Still | None = field(default=None, repr=False)
@@ -228,6 +232,7 @@ class Detection:
             },
             "warnings": list(self.warnings),
             "provenance": None if self.provenance is None else self.provenance.to_json(),
+            "marks": [mark.to_json() for mark in self.marks],
             "error": self.error,
         }
 

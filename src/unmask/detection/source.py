@@ -45,7 +45,9 @@ def open_source(source: Source, frames: int = 32, name: str | None = None, threa
         UnmaskError: it cannot be used; the subject is the name of the source.
         TypeError: it is nothing that can be judged.
     """
-    from unmask.faces import Frame, Media, read_media
+    from unmask.faces import Frame, Media, Noticed, read_media
+    from unmask.faces.image import quietly
+    from unmask.faces.texts import picture_texts
 
     called = source_name(source, name)
     if isinstance(source, str | PathLike):
@@ -59,7 +61,9 @@ def open_source(source: Source, frames: int = 32, name: str | None = None, threa
             except UnmaskError as error:
                 raise UnmaskError(called, error.reason) from error
     image = _rgb(source, called)
-    return Media(called, "image", image.shape[1], image.shape[0], None, [Frame(0, 0.0, image)])
+    with quietly():
+        texts = () if isinstance(source, np.ndarray) else picture_texts(source)
+    return Media(called, "image", image.shape[1], image.shape[0], None, [Frame(0, 0.0, image)], Noticed(texts=texts))
 
 
 def _rgb(source: Image | np.ndarray, called: str) -> np.ndarray:

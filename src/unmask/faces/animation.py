@@ -13,6 +13,7 @@ from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice
 from unmask.faces.image import check_size, opened_image, picture_to_rgb, quietly
 from unmask.faces.noticed import Noticed
+from unmask.faces.texts import Text, picture_texts
 from unmask.faces.video import Picture
 
 #: Milliseconds that a picture without a duration is shown, as browsers do.
@@ -41,13 +42,14 @@ class Animation:
     def __init__(self, path: Path, choice: Choice, max_pixels: int) -> None:
         self._path, self._max_pixels = path, max_pixels
         self._broken = False
+        self._texts: tuple[Text, ...] = ()
         lengths = [length for length, _ in self._through()]
         *starts, end = itertools.accumulate(lengths, initial=0)
         self.duration = end / 1000
         self.places = [bisect_left(starts, start) for start in choice.among(starts, 1e-3)]
         self._starts = starts
         #: A GIF does not say how much there should be; nobody interlaces an animation.
-        self.noticed = Noticed((self.duration, None) if self._broken else None)
+        self.noticed = Noticed((self.duration, None) if self._broken else None, texts=self._texts)
 
     def __iter__(self) -> Iterator[Picture]:
         """Of each picture its place, its time in seconds from the first, and uint8 (H, W, 3), RGB."""
@@ -79,5 +81,7 @@ class Animation:
                 if place >= _PICTURES or pixels > _PIXELS:
                     raise UnmaskError(self._path, "the animation is too long for an image: save it as a video")
                 yield length, picture
+            with quietly():
+                self._texts = picture_texts(image)
         if not place:
             raise UnmaskError(self._path, "no picture of the animation can be decoded")

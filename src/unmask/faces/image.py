@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.faces.texts import Text, picture_texts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,15 +76,15 @@ def opened_image(path: Path, max_pixels: int) -> Iterator[Image]:
         raise UnmaskError(path, "the image is cut off" if cut else f"the image is damaged ({error})") from error
 
 
-def read_image(path: Path, max_pixels: int) -> np.ndarray:
-    """The first picture of an image file, uint8 (H, W, 3), sRGB, turned upright by its EXIF tag.
+def read_image(path: Path, max_pixels: int) -> tuple[np.ndarray, tuple[Text, ...]]:
+    """The first picture of an image file, uint8 (H, W, 3), sRGB, turned upright by its EXIF tag; and the file's texts.
 
     Raises:
         UnmaskError: as :func:`opened_image`, or it cannot be decoded.
     """
     with opened_image(path, max_pixels) as image, quietly():
         image.load()
-        return picture_to_rgb(image)
+        return picture_to_rgb(image), picture_texts(image)
 
 
 def pictures_in(path: Path) -> Literal["one", "film", "pages"]:
@@ -101,7 +102,7 @@ def pictures_in(path: Path) -> Literal["one", "film", "pages"]:
 
 
 def picture_to_rgb(picture: Image) -> np.ndarray:
-    """A Pillow image as :func:`read_image` gives it: uint8 (H, W, 3), sRGB, upright by its EXIF tag, on white."""
+    """A Pillow image as :func:`read_image` gives its picture: uint8 (H, W, 3), sRGB, upright by EXIF, on white."""
     from PIL import ImageOps
 
     try:

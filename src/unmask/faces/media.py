@@ -16,6 +16,7 @@ import numpy as np
 from unmask.errors import UnmaskError
 from unmask.faces.choice import Choice
 from unmask.faces.noticed import Noticed
+from unmask.faces.texts import Text
 
 if TYPE_CHECKING:
     from unmask.faces.animation import Animation
@@ -122,6 +123,7 @@ class MediaStream:
         self._file = Path(path)
         self._video: Video | Animation | None = None
         self._pages = False
+        self._texts: tuple[Text, ...] = ()
         choice, head = Choice(frames, rate, places), _head(path)
         if not _is_image(head):
             from unmask.faces.video import Video
@@ -160,14 +162,15 @@ class MediaStream:
     @property
     def noticed(self) -> Noticed:
         """What to keep in mind about the frames, once they have been taken."""
-        return Noticed(several=self._pages) if self._video is None else self._video.noticed
+        return Noticed(several=self._pages, texts=self._texts) if self._video is None else self._video.noticed
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in order of time."""
         if self._video is None:
             from unmask.faces.image import read_image
 
-            yield Frame(0, 0.0, read_image(self._file, MAX_PIXELS))
+            image, self._texts = read_image(self._file, MAX_PIXELS)
+            yield Frame(0, 0.0, image)
         else:
             for frame in self._video:
                 yield Frame(*frame)

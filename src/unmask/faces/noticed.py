@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unmask.faces.texts import Text
+
 
 @dataclass(frozen=True)
 class Noticed:
@@ -16,11 +18,13 @@ class Noticed:
         several: whether the file holds further pages or videos, which were not looked at.
         combed: how many of the frames taken so far showed two moments, as interlaced ones do where things move; of
             these every second line was taken.
+        texts: what the metadata of the file says.
     """
 
     loss: tuple[float, float | None] | None = None
     several: bool = False
     combed: int = 0
+    texts: tuple[Text, ...] = ()
 
     @property
     def damage(self) -> str:

@@ -19,10 +19,12 @@ from unmask.faces.hdr import HLG, PQ, to_sdr
 from unmask.faces.interlace import is_combed, one_field
 from unmask.faces.noticed import Noticed
 from unmask.faces.scan import packets, scan
+from unmask.faces.texts import container_texts
 
 # Containers a file may be; playlists, which point to other files and addresses, are not among them. The sound
 # formats are there to say what is wrong with them.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,mxf,flv,ogg,asf,ivf,h264,hevc,mp3,aac,wav,flac"
+_OPTIONS = {"format_whitelist": _CONTAINERS, "export_xmp": "1"}
 
 Picture = tuple[int, float, np.ndarray]
 
@@ -66,6 +68,7 @@ class Video:
             self._tick = float(stream.time_base or 0)
             self._several = len(_moving(container)) > 1
             began = container.start_time
+            self._texts = container_texts(container.metadata)
             self._numbered = not self._stamps
             if self._numbered:
                 # Without time stamps to go by a frame is known by its number, and only a full pass tells how many
@@ -89,7 +92,7 @@ class Video:
     @property
     def noticed(self) -> Noticed:
         """What to keep in mind about the frames, once they have been taken."""
-        return Noticed(self._scan.loss(self._stamps), self._several, self._combed)
+        return Noticed(self._scan.loss(self._stamps), self._several, self._combed, self._texts)
 
     @property
     def places(self) -> list[int]:
@@ -205,7 +208,7 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
     device = HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None
     with path.open("rb") as file:
         try:
-            container = av.open(_Nameless(file), options={"format_whitelist": _CONTAINERS}, hwaccel=device)
+            container = av.open(_Nameless(file), options=_OPTIONS, hwaccel=device)
         except (av.FFmpegError, ValueError) as error:
             file.seek(0)
             head = file.read(12)

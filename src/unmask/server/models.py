@@ -40,6 +40,7 @@ _RESULT: dict[str, Any] = {
     "detector": {"name": "default", "version": "1", "weights": "0a1b2c3d4e5f"},
     "warnings": [],
     "provenance": None,
+    "marks": [],
     "error": None,
 }
 _TIMES = {"created": "2026-01-02T10:00:00Z", "started": "2026-01-02T10:00:00Z"}
@@ -106,6 +107,13 @@ class Detector(Open):
     weights: str = Field(description="First 12 digits of the SHA-256 of its weights")
 
 
+class Mark(Open):
+    """What the metadata of a file says about a machine that made it."""
+
+    place: str = Field(description="Where it is written, such as `XMP`")
+    says: str
+
+
 class Result(Open):
     """The object that `unmask detect --json` writes for one file."""
 
@@ -126,6 +134,7 @@ class Result(Open):
     detector: Detector
     warnings: list[str] = Field([], description="What to keep in mind about the verdict, in plain words")
     provenance: dict[str, Any] | None = Field(None, description="Content credentials of the file")
+    marks: list[Mark] = Field([], description="By which the metadata of the file calls it machine-made")
     error: None = Field(None, description="A job that failed has its own")
 
 
