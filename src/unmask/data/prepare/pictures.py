@@ -161,7 +161,8 @@ def grey_mask(image: np.ndarray) -> np.ndarray:
     Grey masks say how much was replaced. Coloured ones, such as FaceForensics++ has of Face2Face and NeuralTextures,
     code something else in their colours: whatever is not black was replaced.
     """
-    high, low = image.max(axis=2), image.min(axis=2)
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    high, low = (over(over(red, green), blue) for over in (np.maximum, np.minimum))
     grey = np.where(high < _BLACK, 0, high)
     coloured = int((high - low).max()) > 2 * _BLACK
     return np.where(grey > 0, 255, 0).astype(np.uint8) if coloured else grey.astype(np.uint8)
