@@ -36,10 +36,10 @@ def to_sdr(image: np.ndarray, transfer: int) -> np.ndarray:
 def _rows(image: np.ndarray, transfer: int) -> np.ndarray:
     import cv2
 
-    light = np.take(_light(transfer), image)
+    light: np.ndarray = np.take(_light(transfer), image)
     if transfer == HLG:
         light *= _PEAK / _WHITE * cv2.pow(cv2.transform(light, _LUMINANCE), 0.2)[..., None]  # BT.2100: system gamma
-    light = cv2.transform(light, _PRIMARIES)
+    light = cv2.transform(light, _PRIMARIES).astype(np.float32, copy=False)
     # Plane by plane: NumPy's maximum over a short last axis takes longer than all else here together.
     brightest = np.maximum(np.maximum(light[..., 0], light[..., 1]), np.maximum(light[..., 2], _KNEE))
     # All three by the same factor: the hue stays.

@@ -162,7 +162,8 @@ def grey_mask(image: np.ndarray) -> np.ndarray:
     code something else in their colours: whatever is not black was replaced.
     """
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
-    high, low = (over(over(red, green), blue) for over in (np.maximum, np.minimum))
+    high = np.maximum(np.maximum(red, green), blue)
+    low = np.minimum(np.minimum(red, green), blue)
     grey = np.where(high < _BLACK, 0, high)
     coloured = int((high - low).max()) > 2 * _BLACK
     return np.where(grey > 0, 255, 0).astype(np.uint8) if coloured else grey.astype(np.uint8)
