@@ -7,6 +7,7 @@ there are groups in place of persons, and the code of the target is moved toward
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from unmask.forge.classical import Forged, paste
 from unmask.forge.faces import Faces
 from unmask.forge.geometry import FACE, AlignedFace
-from unmask.forge.learned import Square, built, distorted, patch, to_image
+from unmask.forge.learned import Square, built, distorted, group, patch, patches, to_image
 from unmask.forge.learned import fitted as fit
 
 #: The square of the template that is rendered: the inner face with a rim.
@@ -63,15 +64,18 @@ class AutoEncoder(nn.Module):
         return both[groups, torch.arange(len(code))]
 
 
-def fitted(faces: Faces, models: Path, seed: int, steps: int = STEPS) -> AutoEncoderForgery:
+def fitted(
+    faces: Faces, models: Path, seed: int, progress: Callable[[int, int], None] | None = None, steps: int = STEPS
+) -> AutoEncoderForgery:
     """The forgery with its network from ``models/autoencoder.safetensors``, or fitted to the faces and kept there."""
     model = built(AutoEncoder, seed)
+    groups = torch.tensor([group(faces, place) for place in range(len(faces))])
 
-    def loss(model: nn.Module, images: Tensor, groups: Tensor) -> Tensor:
+    def loss(model: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
         assert isinstance(model, AutoEncoder)
-        return nn.functional.l1_loss(model.decode(model.encoder(distorted(images)), groups), images)
+        return nn.functional.l1_loss(model.decode(model.encoder(distorted(images)), groups[rows]), images)
 
-    model = fit(model, models / "autoencoder.safetensors", faces, SQUARE, loss, steps, seed)
+    model = fit(model, models / "autoencoder.safetensors", lambda: patches(faces, SQUARE), loss, steps, seed, progress)
     assert isinstance(model, AutoEncoder)
     return AutoEncoderForgery(model)
 

@@ -30,6 +30,11 @@ def patch(face: AlignedFace, square: Square) -> Tensor:
     return to_tensor(face.template_image(PATCH, square))
 
 
+def patches(faces: Faces, square: Square) -> Tensor:
+    """The squares of all faces, uint8 (N, 3, PATCH, PATCH)."""
+    return torch.stack([(patch(faces.face(place), square) * 255).to(torch.uint8) for place in range(len(faces))])
+
+
 def to_tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
 
@@ -49,16 +54,18 @@ def group(faces: Faces, place: int) -> int:
 def fitted(
     model: nn.Module,
     path: Path,
-    faces: Faces,
-    square: Square,
+    examples: Callable[[], Tensor],
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
     steps: int,
     seed: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> nn.Module:
-    """The model of a file, or, where there is none, fitted to the faces by Adam and written there; in eval mode.
+    """The model of a file, or, where there is none, fitted to examples by Adam and written there; in eval mode.
 
     Args:
-        loss: of the model on patches (B, 3, PATCH, PATCH) with groups (B,).
+        examples: gives what is learned from, uint8 (N, 3, PATCH, PATCH); asked only if there is something to learn.
+        loss: of the model on patches (B, 3, PATCH, PATCH), float in [0, 1], which are examples (B,).
+        progress: told how many of the steps are done.
 
     Raises:
         UnmaskError: the file is there and holds another model.
@@ -69,23 +76,31 @@ def fitted(
         except (RuntimeError, SafetensorError, OSError) as error:
             raise UnmaskError(path, f"holds no weights of this forgery ({str(error).splitlines()[0]})") from error
         return model.eval()
-    pixels = torch.stack([(patch(faces.face(place), square) * 255).to(torch.uint8) for place in range(len(faces))])
-    groups = torch.tensor([group(faces, place) for place in range(len(faces))])
+    pixels = examples()
     optimiser = torch.optim.Adam(model.parameters(), 1e-3, (0.5, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for _ in range(steps):
+        for step in range(steps):
             rows = torch.randint(len(pixels), (_BATCH,))
             batch = pixels[rows].float().div_(255)
             batch = torch.where((torch.rand(_BATCH) < 0.5).view(-1, 1, 1, 1), batch.flip(3), batch)
             optimiser.zero_grad(set_to_none=True)
-            loss(model, batch, groups[rows]).backward()
+            loss(model, batch, rows).backward()
             optimiser.step()
             schedule.step()
+            if progress is not None:
+                progress(step + 1, steps)
     with replacing(path) as file:
         file.write(save(model.state_dict()))
     return model.eval()
+
+
+def edge_loss(rendered: Tensor, images: Tensor) -> Tensor:
+    """How far the steps between neighbouring pixels are off, both (B, C, H, W): a blur is of the right colours."""
+    pairs = [(image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]) for image in (rendered, images)]
+    across, down = (nn.functional.l1_loss(ours, theirs) for ours, theirs in zip(*pairs, strict=True))
+    return across + down
 
 
 def built(make: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -7,6 +7,7 @@ learns on the faces' own mouths, and is then shown a donor's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from unmask.forge.classical import Forged, paste
 from unmask.forge.faces import Faces
 from unmask.forge.geometry import MOUTH, AlignedFace
-from unmask.forge.learned import PATCH, Square, built, patch, to_image
+from unmask.forge.learned import PATCH, Square, built, edge_loss, patch, patches, to_image
 from unmask.forge.learned import fitted as fit
 
 #: The square of the template that is rendered: mouth, nostrils and chin.
@@ -63,20 +64,18 @@ class MouthRenderer(nn.Module):
         return self.last(torch.cat([first, up], 1))
 
 
-def fitted(faces: Faces, models: Path, seed: int, steps: int = STEPS) -> MouthForgery:
+def fitted(
+    faces: Faces, models: Path, seed: int, progress: Callable[[int, int], None] | None = None, steps: int = STEPS
+) -> MouthForgery:
     """The forgery with its network from ``models/mouth-render.safetensors``, or fitted to the faces and kept there."""
     model = built(MouthRenderer, seed)
 
-    def loss(model: nn.Module, images: Tensor, groups: Tensor) -> Tensor:
+    def loss(model: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
         rendered = model(images, code(images))
         # Edges count as much as colours, or lips and teeth would be smeared.
-        edges = [
-            (image[..., 1:] - image[..., :-1], image[..., 1:, :] - image[..., :-1, :]) for image in (rendered, images)
-        ]
-        across, down = (nn.functional.l1_loss(ours, theirs) for ours, theirs in zip(*edges, strict=True))
-        return nn.functional.l1_loss(rendered, images) + 2 * (across + down)
+        return nn.functional.l1_loss(rendered, images) + 2 * edge_loss(rendered, images)
 
-    model = fit(model, models / "mouth-render.safetensors", faces, SQUARE, loss, steps, seed)
+    model = fit(model, models / "mouth-render.safetensors", lambda: patches(faces, SQUARE), loss, steps, seed, progress)
     assert isinstance(model, MouthRenderer)
     return MouthForgery(model)
 

@@ -20,6 +20,7 @@ from unmask.forge.geometry import AlignedFace
 from unmask.writing import make_folder
 
 Forge = Callable[[AlignedFace, AlignedFace, np.random.Generator], Forged]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,33 @@ class Method:
     """A forgery: what it does, and how to get the function that does it.
 
     Attributes:
-        make: from faces and a folder for models to the function; the learned ones fit their network here, or read it.
+        make: from faces, a folder for models, a seed and who is told the progress to the function; the learned ones fit
+            their network here, or read it.
+        alone: it takes nothing from a donor.
     """
 
     name: str
     description: str
-    make: Callable[[Faces, Path, int], Forge]
+    make: Callable[[Faces, Path, int, Progress | None], Forge]
+    alone: bool = False
 
 
-def _autoencoder(faces: Faces, models: Path, seed: int) -> Forge:
+def _autoencoder(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
     from unmask.forge.autoencoder import fitted
 
-    return fitted(faces, models, seed)
+    return fitted(faces, models, seed, progress)
 
 
-def _mouth_render(faces: Faces, models: Path, seed: int) -> Forge:
+def _mouth_render(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
     from unmask.forge.mouth_render import fitted
 
-    return fitted(faces, models, seed)
+    return fitted(faces, models, seed, progress)
+
+
+def _resynthesis(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
+    from unmask.forge.resynthesis import fitted
+
+    return fitted(faces, models, seed, progress)
 
 
 #: Every forgery by name.
@@ -54,10 +64,19 @@ FORGERIES: dict[str, Method] = {
         Method("face-swap", "another face, aligned, recoloured and blended in", lambda *_: face_swap),
         Method("reenact", "mouth, jaw and lids pulled to another face's expression", lambda *_: reenact),
         Method(
-            "self-blend", "the face over itself, changed in colour, sharpness and place (SBI)", lambda *_: self_blend
+            "self-blend",
+            "the face over itself, changed in colour, sharpness and place (SBI)",
+            lambda *_: self_blend,
+            alone=True,
         ),
         Method("autoencoder", "rendered by a shared-encoder auto-encoder and blended in", _autoencoder),
         Method("mouth-render", "the mouth painted anew by a network", _mouth_render),
+        Method(
+            "resynthesis",
+            "the whole crop rendered by a generator's decoder, nothing blended in",
+            _resynthesis,
+            alone=True,
+        ),
     )
 }
 
@@ -165,12 +184,15 @@ class Forger:
             yield {**table.row(row), "image": encode_image(image, "jpeg")}
 
     def _fakes(self, name: str, left_out: list[str]) -> Iterator[dict[str, Any]]:
-        forge = FORGERIES[name].make(self.faces, self.models, self.seed)
+        method = FORGERIES[name]
+        say = self._progress
+        fitting = None if say is None else lambda done, steps: say(f"network of {name}", done, steps)
+        forge = method.make(self.faces, self.models, self.seed, fitting)
         for place, row in enumerate(map(int, self.faces.rows)):
             self._say(name, place)
             digest = hashlib.sha256(f"{self.seed}/{name}/{row_key(self.table, row)}".encode()).digest()
             rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-            other = place if name == "self-blend" else self.faces.donor(place, rng)
+            other = place if method.alone else self.faces.donor(place, rng)
             if other is None:
                 left_out.append(f"{self.table.where(row)}: nobody of the same split may lend a face")
                 continue
