@@ -41,6 +41,13 @@ def test_a_link_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
         check_writable(link)
 
 
+def test_where_stdout_is_taken_a_dash_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnmaskError, match="-: stdout is taken"):
+        check_writable("-")
+    check_writable("./-")
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnmaskError, match=r"gone/p\.bin: cannot be written"), replacing(tmp_path / "gone" / "p.bin"):
         pass

@@ -18,8 +18,11 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Make sure a file could be written here, without touching one that exists.
 
     Raises:
-        UnmaskError: the path is a folder, its folder is missing, or nothing can be written there.
+        UnmaskError: the path is a folder, its folder is missing, or nothing can be written there; or it is ``-``, which
+            elsewhere means stdout, and there the tables go.
     """
+    if os.fspath(path) == "-":
+        raise UnmaskError(path, "stdout is taken; a file of this name is ./-")
     target = Path(path)
     try:
         if target.is_dir():

@@ -48,6 +48,8 @@ def test_methods_differ_in_nothing_but_their_own_overrides(small: Path) -> None:
         ('best = "game"', 'best = "plain"', "must name a method that names its control"),
         ('name = "matched"', 'name = "game"', "named twice"),
         ("seeds = [0, 1]", "seeds = []", "must each name something"),
+        ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds names one twice: 0, 1, 0"),
+        ('manipulations = ["A", "B"]\ntables', 'manipulations = ["A", "A"]\ntables', "manipulations names one twice"),
         ("seeds = [0, 1]", "seeds = [0, 1", "cannot read this protocol"),
         ("width=8", "width=8}}", "adversary: expected a section"),
         ('adversary={name="plain"}', "adversaries={}", "unknown key 'adversaries'"),

@@ -170,6 +170,10 @@ class Protocol:
     def __post_init__(self) -> None:
         if not self.seeds or not self.tests or not self.methods:
             raise ValueError("seeds, tests and methods must each name something")
+        for what, given in (("seeds", self.seeds), ("manipulations", self.training.manipulations)):
+            if len(set(given)) != len(given):
+                # The same run twice is no further run, and would narrow every interval.
+                raise ValueError(f"{what} names one twice: {', '.join(map(str, given))}")
         sets = [test.dataset for test in self.tests]
         if len(set(sets)) != len(sets) or any("/" in name for name in sets):
             raise ValueError(f"each of tests has a dataset of its own, without '/': {', '.join(sets)}")
