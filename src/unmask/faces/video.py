@@ -208,7 +208,8 @@ def _opened(path: Path, max_pixels: int, threads: int, hwaccel: str | None) -> I
     device = HWAccel(hwaccel, allow_software_fallback=True) if hwaccel else None
     with path.open("rb") as file:
         try:
-            container = av.open(_Nameless(file), options=_OPTIONS, hwaccel=device)
+            # Tags in an old encoding are no reason to refuse a video.
+            container = av.open(_Nameless(file), options=_OPTIONS, metadata_errors="replace", hwaccel=device)
         except (av.FFmpegError, ValueError) as error:
             file.seek(0)
             head = file.read(12)
