@@ -33,9 +33,16 @@ AIGC = '{"Label":"1","ContentProducer":"001191","ProduceID":"7"}'
             f"<Iptc4xmpExt:DigitalSourceType rdf:resource='{TYPES}algorithmicMedia'/>",
             ["digital source type algorithmicMedia"],
         ),
+        (
+            f"<a:DigitalSourceType>\n<rdf:Bag>\n<rdf:li xml:lang='x-default'>{TYPES}algorithmicMedia</rdf:li>",
+            ["digital source type algorithmicMedia"],
+        ),
+        (f"<a:DigitalSourceType/><b:History>{TYPES}algorithmicMedia</b:History>", []),
         ("<p:DigitalSourceType>trainedAlgorithmicMedia</p>", ["digital source type trainedAlgorithmicMedia"]),
         (f'<a DigitalSourceType="{TYPES}digitalCapture" note="no trainedAlgorithmicMedia"/>', []),
         ("<Iptc4xmpExt:AISystemUsed>A &amp; B\n2</Iptc4xmpExt:AISystemUsed>", ["AI system used: A & B 2"]),
+        ("<d AISystemUsed='A 2' b='c'/>", ["AI system used: A 2"]),
+        ('<d AISystemUsed=" "/><AISystemUsed> </AISystemUsed><AISystemUsed></AISystemUsed>', []),
         (f"<TC260:AIGC>{AIGC}</TC260:AIGC>", ["label AIGC 1, generated"]),
         (f'<d TC260:AIGC="{AIGC.replace(chr(34), "&quot;")}"/>', ["label AIGC 1, generated"]),
         ("<dc:description>trainedAlgorithmicMedia, Label 1, a photo of AIGC people</dc:description>", []),
@@ -60,6 +67,11 @@ def test_xmp(packet: str, says: list[str]) -> None:
         ),
         (Text("PNG", "prompt", '{"3": {"class_type": "KSampler"}}'), "PNG text prompt", "written by ComfyUI"),
         (Text("container", "comment", '{"1":{"class_type":"Load"}}'), "container comment", "written by ComfyUI"),
+        (
+            Text("container", "comment", json.dumps({"prompt": json.dumps({"1": {"class_type": "Load"}})})),
+            "container comment",
+            "written by ComfyUI",
+        ),
         (Text("EXIF", "Make", 'workflow:{"class_type": "x"}'), "EXIF Make", "written by ComfyUI"),
         (Text("PNG", "parameters", '{"sui_image_params": {}}'), "PNG text parameters", "written by SwarmUI"),
         (Text("PNG", "invokeai_metadata", "{}"), "PNG text invokeai_metadata", "written by InvokeAI"),
@@ -101,6 +113,20 @@ def test_what_others_write_is_no_mark(text: Text) -> None:
 def test_a_hostile_text_takes_no_time() -> None:
     for hostile in ("DigitalSourceType " * 50_000, "AIGC" * 200_000, "Steps: 1" * 100_000, "AIGC Label" * 90_000):
         assert find_marks([Text("XMP", "", hostile), Text("PNG", "parameters", hostile)]) == ()
+
+
+def test_whatever_a_text_holds_a_mark_can_be_printed() -> None:
+    packet = "<AISystemUsed>\x1b[31m\u202ea</AISystemUsed>"
+    key = "\x07\x9b"
+    assert find_marks([Text("XMP", "", packet), Text("PNG", key, "Steps: 1, Sampler: a")]) == (
+        Mark("XMP", r"AI system used: \x1b[31m\u202ea"),
+        Mark(r"PNG text \x07\x9b", "written by Stable Diffusion web UI"),
+    )
+
+
+def test_no_file_has_marks_without_end() -> None:
+    packet = "".join(f"<AISystemUsed>{number}<" for number in range(1000))
+    assert len(in_words(find_marks([Text("XMP", "", packet)]), False)) < 1000
 
 
 def test_in_words() -> None:

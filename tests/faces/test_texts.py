@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.clips import portrait
 from unmask.faces import read_media
 from unmask.faces.image import quietly
-from unmask.faces.texts import Text, picture_texts
+from unmask.faces.texts import Text, container_texts, picture_texts
 
 XMP = b"<x:xmpmeta><rdf:RDF>packet</rdf:RDF></x:xmpmeta>"
 
@@ -53,10 +53,11 @@ def test_texts_of_png_before_and_behind_the_picture_and_of_one_that_moves(tmp_pa
     image.save(tmp_path / "a.png", pnginfo=text)
     found = {Text("PNG", "parameters", "Steps"), Text("PNG", "late", "text")}
     assert set(read_media(tmp_path / "a.png").noticed.texts) == found
+    text.add(b"comf", b"prompt\0{}", after_idat=True)  # where ComfyUI puts it
     image.save(tmp_path / "b.png", pnginfo=text, save_all=True, append_images=[image.rotate(9)])
     moving = read_media(tmp_path / "b.png")
     assert moving.kind == "video"
-    assert Text("PNG", "parameters", "Steps") in moving.noticed.texts
+    assert {Text("PNG", "parameters", "Steps"), Text("PNG", "prompt", "{}")} <= set(moving.noticed.texts)
 
 
 def test_damaged_exif_says_nothing() -> None:
@@ -64,6 +65,17 @@ def test_damaged_exif_says_nothing() -> None:
     Image.fromarray(portrait()).save(file, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     with quietly():
         assert picture_texts(Image.open(file)) == ()
+
+
+def test_of_endless_texts_so_much_is_kept(tmp_path: Path) -> None:
+    text = PngInfo()
+    for number in range(20):
+        text.add_text(f"{number}", "a" * 900_000)
+    Image.fromarray(portrait()).save(tmp_path / "a.png", pnginfo=text)
+    kept = read_media(tmp_path / "a.png").noticed.texts
+    assert [each.key for each in kept] == ["0", "1", "2"]
+    assert sum(len(each.key + each.text) for each in kept) <= 2_000_001
+    assert container_texts({"k" * 1000: "a"}) == (Text("container", "k" * 80, "a"),)
 
 
 def test_tags_and_xmp_of_a_video(tmp_path: Path) -> None:
@@ -76,8 +88,12 @@ def test_tags_and_xmp_of_a_video(tmp_path: Path) -> None:
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(portrait())))
         container.mux(stream.encode())
-    box = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + XMP  # ISO 16684-3: where MP4 keeps its XMP
-    path.write_bytes(path.read_bytes() + (8 + len(box)).to_bytes(4, "big") + b"uuid" + box)
-    texts = read_media(path).noticed.texts
-    assert {Text("container", "comment", "a comment"), Text("container", "AIGC", "a label")} <= set(texts)
-    assert Text("XMP", "", XMP.decode()) in texts
+    plain = path.read_bytes()
+    for packet, read in ((XMP, XMP.decode()), (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}")):
+        box = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + packet  # ISO 16684-3: where MP4 keeps its XMP
+        path.write_bytes(plain + (8 + len(box)).to_bytes(4, "big") + b"uuid" + box)
+        texts = read_media(path).noticed.texts
+        assert {Text("container", "comment", "a comment"), Text("container", "AIGC", "a label")} <= set(texts)
+        assert Text("XMP", "", read) in texts
+    path.write_bytes(plain.replace(b"a comment", b"\xe9 comment"))
+    assert Text("container", "comment", "\N{REPLACEMENT CHARACTER} comment") in read_media(path).noticed.texts

@@ -13,22 +13,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from unmask.faces.texts import Text
+from unmask.printing import printable
 
 #: IPTC digital source types that say in so many words that a picture, or a part of it, was not taken by a camera
 #: (http://cv.iptc.org/newscodes/digitalsourcetype).
 MADE = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")
 
-_SOURCE_TYPE = re.compile(r"DigitalSourceType(?:\s+rdf:resource)?\s*(?:=\s*[\"']|>)\s*(?:[^\"'<>\s]*/)?(\w+)")
+#: What stands between the name of a property in XMP and its value: an attribute, an element, a list in it.
+_OPENS = r"(?:\s+rdf:resource)?\s*(?:=\s*[\"']|>)\s*(?:<rdf:[^<>]{1,80}>\s*){0,2}"
+_SOURCE_TYPE = re.compile(rf"DigitalSourceType{_OPENS}(?:[^\"'<>\s]*/)?(\w+)")
 #: IPTC Photo Metadata 2025.1.
-_SYSTEM = re.compile(r"AISystemUsed\s*(?:=\s*\"|>)\s*([^\"<>]{1,200})")
+_SYSTEM = re.compile(rf"AISystemUsed{_OPENS}([^\"'<>\s][^\"'<>]{{0,199}})")
 #: The label of GB 45438-2025 is JSON under the name AIGC, in XMP (TC260), or in any other text.
 _AIGC = re.compile(r"\bAIGC\b.{0,80}?\bLabel[\"\\]*\s*:\s*[\"\\]*([123])", re.DOTALL)
 _AIGC_MEANS = {"1": "generated", "2": "may be generated", "3": "suspected to be generated"}
 
+#: Marks of one file that are told; nobody but who means harm writes more.
+_MOST = 20
 #: Programs that make pictures, by the keys and the texts that they write into them.
 _PROGRAMS = (
     ("Stable Diffusion web UI", None, re.compile(r"\bSteps: \d+, (?:Sampler|Schedule type): ")),
-    ("ComfyUI", None, re.compile(r"\"class_type\"\s*:\s*\"")),
+    ("ComfyUI", None, re.compile(r"\"class_type\\*\"\s*:\s*\\*\"")),
     ("SwarmUI", None, re.compile(r"\"sui_image_params\"\s*:")),
     ("InvokeAI", re.compile(r"invokeai_metadata|invokeai_graph|sd-metadata|Dream"), re.compile(r"\S")),
     ("NovelAI", re.compile(r"Software"), re.compile(r"NovelAI\b")),
@@ -53,12 +58,12 @@ class Mark:
 
 
 def find_marks(texts: Iterable[Text]) -> tuple[Mark, ...]:
-    """The marks in the texts of a file, each once, in the order of the texts."""
+    """The marks in the texts of a file, each once, in the order of the texts; printable whatever they hold."""
     found: list[Mark] = []
     for each in texts:
-        place = " ".join(filter(None, ({"PNG": "PNG text"}.get(each.place, each.place), each.key[:80])))
-        found += [Mark(place, says) for says in _said(each)]
-    return tuple(dict.fromkeys(found))
+        place = " ".join(filter(None, ({"PNG": "PNG text"}.get(each.place, each.place), each.key)))
+        found += [Mark(printable(place), printable(says)) for says in _said(each)]
+    return tuple(dict.fromkeys(found))[:_MOST]
 
 
 def in_words(marks: Iterable[Mark], signed: bool) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Of a longer text the rest is not kept: whoever writes a file writes what he likes.
-_LONGEST = 1_000_000
+#: Characters of all texts of a file, and of the name of one, that are kept: whoever writes a file writes what he likes.
+_LONGEST, _NAME = 2_000_000, 80
 #: EXIF's fields of text, and the block that holds a comment.
 _FIELDS = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software"}
 _EXIF, _COMMENT = 0x8769, 0x9286
@@ -52,26 +52,39 @@ def picture_texts(image: Image) -> tuple[Text, ...]:
             for key, value in image.info.items()
             if isinstance(value, str) and key not in known
         ]
-    return tuple(found)
+        # ComfyUI's own chunk, in pictures that move.
+        for kind, chunk, *_ in getattr(image, "private_chunks", ()):
+            if kind == b"comf":
+                key, _, value = chunk.partition(b"\0")
+                found.append(Text("PNG", _read(key), _read(value)))
+    return _kept(found)
 
 
 def container_texts(tags: Mapping[str, str]) -> tuple[Text, ...]:
     """The texts of a container's tags as FFmpeg names them, its XMP among them if it was asked for."""
-    return tuple(
-        Text("XMP", "", value[:_LONGEST]) if key == "xmp" else Text("container", key, value[:_LONGEST])
-        for key, value in tags.items()
+    return _kept(
+        Text("XMP", "", value) if key == "xmp" else Text("container", key, value) for key, value in tags.items()
     )
 
 
+def _kept(texts: Iterable[Text]) -> tuple[Text, ...]:
+    kept, left = [], _LONGEST
+    for each in texts:
+        if left > 0:
+            kept.append(Text(each.place, each.key[:_NAME], each.text[:left]))
+        left -= len(each.key) + len(each.text)
+    return tuple(kept)
+
+
 def _read(value: Any) -> str:
-    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))[:_LONGEST]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _comment(value: Any) -> str:
     """EXIF's comment, which begins with eight bytes that name its alphabet (EXIF 2.32, 4.6.5)."""
     if not isinstance(value, bytes):
         return _read(value)
-    body = value[8 : 8 + 2 * _LONGEST]
+    body = value[8:]
     if value.startswith(b"UNICODE"):
         # In the byte order of the file, says the standard; programs write either.
         little = body[1::2].count(0) >= body[::2].count(0)
