@@ -39,6 +39,8 @@ AIGC = '{"Label":"1","ContentProducer":"001191","ProduceID":"7"}'
         ),
         (f"<a:DigitalSourceType/><b:History>{TYPES}algorithmicMedia</b:History>", []),
         ("<p:DigitalSourceType>trainedAlgorithmicMedia</p>", ["digital source type trainedAlgorithmicMedia"]),
+        (f'<a DigitalSourceType="{TYPES}compositeSynthetic"/>', ["digital source type compositeSynthetic"]),
+        (f'<a DigitalSourceType="{TYPES}compositeCapture"/>', []),
         (f'<a DigitalSourceType="{TYPES}digitalCapture" note="no trainedAlgorithmicMedia"/>', []),
         ("<Iptc4xmpExt:AISystemUsed>A &amp; B\n2</Iptc4xmpExt:AISystemUsed>", ["AI system used: A & B 2"]),
         ("<d AISystemUsed='A 2' b='c'/>", ["AI system used: A 2"]),

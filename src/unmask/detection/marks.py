@@ -17,7 +17,7 @@ from unmask.printing import printable
 
 #: IPTC digital source types that say in so many words that a picture, or a part of it, was not taken by a camera
 #: (http://cv.iptc.org/newscodes/digitalsourcetype).
-MADE = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia")
+MADE = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic", "algorithmicMedia")
 
 #: What stands between the name of a property in XMP and its value: an attribute, an element, a list in it.
 _OPENS = r"(?:\s+rdf:resource)?\s*(?:=\s*[\"']|>)\s*(?:<rdf:[^<>]{1,80}>\s*){0,2}"
