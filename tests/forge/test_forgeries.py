@@ -247,6 +247,16 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "autoencoder.parquet").exists()
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "mouth-render", "resynthesis"])
+def test_a_network_that_given_models_lack_is_not_fitted_to_other_data(tmp_path: Path, name: str) -> None:
+    made, models = table(tmp_path / "t.parquet", 2), tmp_path / "models"
+    models.mkdir()
+    with pytest.raises(UnmaskError, match=rf"{name}\.safetensors: no such network"):
+        Forger(made, tmp_path / "out", models=models).forge(name)
+    assert not list(models.iterdir())
+    assert not (tmp_path / "out" / f"{name}.parquet").exists()
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(tmp_path / "t.parquet", 3)
     command = ["forge", str(tmp_path / "t.parquet"), str(tmp_path / "out"), "--method", "reenact"]

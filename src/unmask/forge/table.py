@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,30 +32,19 @@ class Method:
         make: from faces, a folder for models, a seed and who is told the progress to the function; the learned ones fit
             their network here, or read it.
         alone: it takes nothing from a donor.
+        learned: it has a network, in the folder for models under the name of the forgery.
     """
 
     name: str
     description: str
     make: Callable[[Faces, Path, int, Progress | None], Forge]
     alone: bool = False
+    learned: bool = False
 
 
-def _autoencoder(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
-    from unmask.forge.autoencoder import fitted
-
-    return fitted(faces, models, seed, progress)
-
-
-def _mouth_render(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
-    from unmask.forge.mouth_render import fitted
-
-    return fitted(faces, models, seed, progress)
-
-
-def _resynthesis(faces: Faces, models: Path, seed: int, progress: Progress | None) -> Forge:
-    from unmask.forge.resynthesis import fitted
-
-    return fitted(faces, models, seed, progress)
+def _network(module: str) -> Callable[[Faces, Path, int, Progress | None], Forge]:
+    """What fits or reads the network of a module of this package; imported when called: it needs torch."""
+    return lambda *given: importlib.import_module(f"unmask.forge.{module}").fitted(*given)
 
 
 #: Every forgery by name.
@@ -69,13 +59,19 @@ FORGERIES: dict[str, Method] = {
             lambda *_: self_blend,
             alone=True,
         ),
-        Method("autoencoder", "rendered by a shared-encoder auto-encoder and blended in", _autoencoder),
-        Method("mouth-render", "the mouth painted anew by a network", _mouth_render),
+        Method(
+            "autoencoder",
+            "rendered by a shared-encoder auto-encoder and blended in",
+            _network("autoencoder"),
+            learned=True,
+        ),
+        Method("mouth-render", "the mouth painted anew by a network", _network("mouth_render"), learned=True),
         Method(
             "resynthesis",
             "the whole crop rendered by a generator's decoder, nothing blended in",
-            _resynthesis,
+            _network("resynthesis"),
             alone=True,
+            learned=True,
         ),
     )
 }
@@ -132,7 +128,7 @@ class Forger:
         ``given`` the fakes that the table already has of them, one per source, re-encoded alike.
 
         Raises:
-            UnmaskError: no such forgery, or the file cannot be written.
+            UnmaskError: no such forgery, no network of it in the folder of models given, or the file cannot be written.
         """
         if name == "real":
             return self._write(name, self._reals())
@@ -185,6 +181,10 @@ class Forger:
 
     def _fakes(self, name: str, left_out: list[str]) -> Iterator[dict[str, Any]]:
         method = FORGERIES[name]
+        network = self.models / f"{name}.safetensors"
+        if method.learned and self.models != self.out and not network.exists():
+            # Fitted here it would learn from what may be test data, and stand among those of the training split.
+            raise UnmaskError(network, "no such network; without models given it is fitted to this table")
         say = self._progress
         fitting = None if say is None else lambda done, steps: say(f"network of {name}", done, steps)
         forge = method.make(self.faces, self.models, self.seed, fitting)
