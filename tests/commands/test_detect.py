@@ -198,6 +198,10 @@ def test_no_result_takes_the_place_of_evidence(
     Path("-a.png").write_bytes(before)
     assert main(["detect", "--detector", str(untrained), "--", "-a.png", "a.png"]) == 0
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["./-a.png", "a.png"]
+    # And `-` is no file, but ./- is one.
+    assert main(["detect", "a.png", "--detector", str(untrained), "--report", "-"]) == 2
+    assert main(["detect", "a.png", "--detector", str(untrained), "--report", "./-"]) == 0
+    assert Path("-").stat().st_size
 
 
 def test_the_json_may_follow_the_lines(light: Path, tmp_path: Path) -> None:

@@ -99,9 +99,11 @@ def _check_outputs(options: argparse.Namespace) -> None:
     from unmask.writing import check_writable
 
     json = None if options.json == _STDOUT else options.json
-    outputs = [Path(each) for each in (json, options.report) if each is not None]
+    given = [each for each in (json, options.report) if each is not None]
+    for each in given:
+        check_writable(each)  # as it was given: a Path of ./- is one of -
+    outputs = [Path(each) for each in given]
     for output in outputs:
-        check_writable(output)
         if is_media(output) or (output.is_file() and any(_same(output, path) for path in options.paths)):
             raise UnmaskError(output, "is an input, or named as an image or video is: no result is written over it")
     if len(outputs) == 2 and (outputs[0] == outputs[1] or _same(*outputs)):
