@@ -62,3 +62,13 @@ def test_a_picture_of_the_wanted_spectrum_stays() -> None:
     image = face(0, 96).image
     assert np.abs(match_spectrum(image, image).astype(int) - image).max() <= 1
     assert np.array_equal(match_spectrum(np.zeros_like(image), np.zeros_like(image)), np.zeros_like(image))
+
+
+def test_of_very_many_faces_some_are_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = table(tmp_path / "t.parquet", 5)
+    rows = np.flatnonzero(~made.fake)
+    faces = Faces(made, rows, {int(row): face(int(row)).points.ravel().tolist() for row in rows})
+    assert len(learned.patches(faces, (0, 0, 112))) == 5
+    monkeypatch.setattr(learned, "_FACES", 3)
+    assert list(learned.places(faces)) == [0, 2, 4]
+    assert len(learned.patches(faces, (0, 0, 112))) == 3

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unmask.forge.classical import Forged, paste
 from unmask.forge.faces import Faces
 from unmask.forge.geometry import FACE, AlignedFace
-from unmask.forge.learned import Square, built, distorted, group, patch, patches, to_image
+from unmask.forge.learned import Square, built, distorted, group, patch, patches, places, to_image
 from unmask.forge.learned import fitted as fit
 
 #: The square of the template that is rendered: the inner face with a rim.
@@ -69,7 +69,7 @@ def fitted(
 ) -> AutoEncoderForgery:
     """The forgery with its network from ``models/autoencoder.safetensors``, or fitted to the faces and kept there."""
     model = built(AutoEncoder, seed)
-    groups = torch.tensor([group(faces, place) for place in range(len(faces))])
+    groups = torch.tensor([group(faces, place) for place in places(faces)])
 
     def loss(model: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
         assert isinstance(model, AutoEncoder)

@@ -20,6 +20,8 @@ from unmask.writing import replacing
 #: Side of the pictures that the networks take and give, pixels.
 PATCH = 64
 _BATCH = 32
+#: All that is learned from is held in memory, and more would hardly be drawn in the steps there are.
+_FACES = 20_000
 
 #: A square of the template: x, y of its corner, width.
 Square = tuple[float, float, float]
@@ -30,9 +32,14 @@ def patch(face: AlignedFace, square: Square) -> Tensor:
     return to_tensor(face.template_image(PATCH, square))
 
 
+def places(faces: Faces) -> range:
+    """The faces to learn from: all, or of very many so many, evenly spread."""
+    return range(0, len(faces), -(-len(faces) // _FACES))
+
+
 def patches(faces: Faces, square: Square) -> Tensor:
-    """The squares of all faces, uint8 (N, 3, PATCH, PATCH)."""
-    return torch.stack([(patch(faces.face(place), square) * 255).to(torch.uint8) for place in range(len(faces))])
+    """The squares of the faces to learn from, uint8 (N, 3, PATCH, PATCH)."""
+    return torch.stack([(patch(faces.face(place), square) * 255).to(torch.uint8) for place in places(faces)])
 
 
 def to_tensor(image: Image) -> Tensor:

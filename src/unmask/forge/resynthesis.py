@@ -4,7 +4,8 @@ Faces that a network makes as a whole carry the marks of how it enlarges a small
 Karaman and Chang, WIFS 2019, arXiv 1907.06515) puts such marks on photographs by an auto-encoder trained against a
 discriminator, with no generator of faces at hand; so it is done here. There are an encoder, a decoder for each of the
 usual ways to enlarge, and a discriminator of patches (hinge loss). The spectrum of the result is brought back to that
-of the photograph, so that a mere loss of sharpness does not give it away.
+of the photograph, so that a mere loss of sharpness does not give it away
+(beyond the size in which it is rendered there is nothing to bring back).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from unmask.forge.classical import Forged
 from unmask.forge.faces import Faces
 from unmask.forge.geometry import AlignedFace, Image
-from unmask.forge.learned import PATCH, built, edge_loss, to_image, to_tensor
+from unmask.forge.learned import PATCH, built, edge_loss, places, to_image, to_tensor
 from unmask.forge.learned import fitted as fit
 
 STEPS = 1500
@@ -132,7 +133,7 @@ def _patches(faces: Faces, seed: int) -> Tensor:
     """(N, 3, PATCH, PATCH) uint8: some patches of every face, in the sizes in which faces are rendered."""
     rng = np.random.default_rng(seed)
     patches = []
-    for place in range(len(faces)):
+    for place in places(faces):
         for _ in range(_PATCHES):
             image = _sized(faces.face(place).image, rng)
             y, x = (int(rng.integers(side - PATCH + 1)) for side in image.shape[:2])
