@@ -4,8 +4,7 @@ Faces that a network makes as a whole carry the marks of how it enlarges a small
 Karaman and Chang, WIFS 2019, arXiv 1907.06515) puts such marks on photographs by an auto-encoder trained against a
 discriminator, with no generator of faces at hand; so it is done here. There are an encoder, a decoder for each of the
 usual ways to enlarge, and a discriminator of patches (hinge loss). The spectrum of the result is brought back to that
-of the photograph, so that a mere loss of sharpness does not give it away
-(beyond the size in which it is rendered there is nothing to bring back).
+of the photograph, up to the size in which it is rendered, so that a mere loss of sharpness does not give it away.
 """
 
 from __future__ import annotations
