@@ -192,3 +192,13 @@ def test_the_command_writes_model_and_card_elsewhere(exported: Path, tmp_path: P
     crops = faces()
     assert OnnxScorer.load(out).score(crops) == pytest.approx(OnnxScorer.load(exported).score(crops))
     assert load_scorer(out).card == replace(load_scorer(exported).card, adversary=None)
+
+
+def test_another_detector_keeps_its_card(
+    exported: Path, tmp_path: Path, card: Card, state, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = save_detector(tmp_path / "other", {name: 2 * tensor for name, tensor in state.items()}, card)
+    before = {path.name: path.read_bytes() for path in other.iterdir()}
+    assert main(["export", str(exported), "--out", str(other)]) == 2
+    assert f"{other}: holds another detector" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == before

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.detector.file import CARD, HEAT, ONNX, card_text, find_detector
+from unmask.detector.file import CARD, HEAT, ONNX, WEIGHTS, card_text, find_detector, read_card
 from unmask.detector.onnx_scorer import CARD_KEY, OnnxScorer
 from unmask.detector.onnx_trace import narrow, trace_heat, trace_logits
 from unmask.detector.scorer import Scorer
@@ -74,7 +74,8 @@ def export_onnx(
 
     Raises:
         UnmaskError: the detector cannot be used, the packages of ``unmask[export]`` are missing, the folder cannot be
-            written, or the scores differ by more than ``PARITY``; then nothing is left behind.
+            written or holds another detector, or the scores differ by more than ``PARITY``; then nothing is left
+            behind.
     """
     try:
         import onnx
@@ -84,6 +85,8 @@ def export_onnx(
 
     scorer = Scorer.load(name_or_path, device="cpu")
     folder = find_detector(name_or_path) if out is None else Path(out)
+    if (folder / WEIGHTS).is_file() and read_card(folder / CARD).weights_sha256 != scorer.card.weights_sha256:
+        raise UnmaskError(folder, "holds another detector, which would lose its card")
     model, heat = trace_logits(scorer), _heat(scorer)
     if calibrate is not None:
         from unmask.detector.onnx_int8 import quantise
