@@ -159,7 +159,7 @@ class Detector:
             duration=opened.duration,
             times=tuple(frame.time for frame in opened.frames),
             tracks=tuple(scored),
-            warnings=(*filter(None, [made]), *_about_the_file(opened, quarters), *warnings),
+            warnings=tuple(filter(None, (made, *_about_the_file(opened, quarters), *warnings))),
             provenance=provenance,
             marks=marks,
         )

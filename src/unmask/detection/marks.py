@@ -30,14 +30,14 @@ _AIGC_MEANS = {"1": "generated", "2": "may be generated", "3": "suspected to be 
 
 #: Marks of one file that are told; nobody but who means harm writes more.
 _MOST = 20
-#: Programs that make pictures, by the keys and the texts that they write into them.
-_PROGRAMS = (
-    ("Stable Diffusion web UI", None, re.compile(r"\bSteps: \d+, (?:Sampler|Schedule type): ")),
-    ("ComfyUI", None, re.compile(r"\"class_type\\*\"\s*:\s*\\*\"")),
-    ("SwarmUI", None, re.compile(r"\"sui_image_params\"\s*:")),
-    ("InvokeAI", re.compile(r"invokeai_metadata|invokeai_graph|sd-metadata|Dream"), re.compile(r"\S")),
-    ("NovelAI", re.compile(r"Software"), re.compile(r"NovelAI\b")),
-    ("Midjourney", re.compile(r"Description"), re.compile(r"\bJob ID: [0-9a-f]{8}-[0-9a-f]{4}-")),
+#: Programs that make pictures, by the keys (any, where none is named) and the texts that they write into them.
+_PROGRAMS: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
+    ("Stable Diffusion web UI", (), re.compile(r"\bSteps: \d+, (?:Sampler|Schedule type): ")),
+    ("ComfyUI", (), re.compile(r"\"class_type\\*\"\s*:\s*\\*\"")),
+    ("SwarmUI", (), re.compile(r"\"sui_image_params\"\s*:")),
+    ("InvokeAI", ("invokeai_metadata", "invokeai_graph", "sd-metadata", "Dream"), re.compile(r"\S")),
+    ("NovelAI", ("Software",), re.compile(r"NovelAI\b")),
+    ("Midjourney", ("Description",), re.compile(r"\bJob ID: [0-9a-f]{8}-[0-9a-f]{4}-")),
 )
 
 
@@ -85,6 +85,6 @@ def _said(text: Text) -> Iterable[str]:
     label = _AIGC.search(f"{text.key} {html.unescape(text.text)}")
     if label:
         yield f"label AIGC {label[1]}, {_AIGC_MEANS[label[1]]}"
-    for program, key, wanted in _PROGRAMS:
-        if (key is None or key.fullmatch(text.key)) and wanted.search(text.text):
+    for program, keys, wanted in _PROGRAMS:
+        if (not keys or text.key in keys) and wanted.search(text.text):
             yield f"written by {program}"

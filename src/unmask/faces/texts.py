@@ -14,6 +14,8 @@ _LONGEST, _NAME = 2_000_000, 80
 #: EXIF's fields of text, and the block that holds a comment.
 _FIELDS = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software"}
 _EXIF, _COMMENT = 0x8769, 0x9286
+#: What Pillow calls the XMP of a picture, and of a PNG whose text it is.
+_PACKETS = ("xmp", "XML:com.adobe.xmp")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Text:
 def picture_texts(image: Image) -> tuple[Text, ...]:
     """The texts of a Pillow image, those behind the picture only if it is loaded; Pillow may warn of damage."""
     found = []
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    packet = next(filter(None, map(image.info.get, _PACKETS)), None)
     if isinstance(packet, str | bytes):
         found.append(Text("XMP", "", _read(packet)))
     try:
@@ -45,12 +47,11 @@ def picture_texts(image: Image) -> tuple[Text, ...]:
             found.append(Text("EXIF", "UserComment", _comment(comment)))
     except Exception:  # damaged EXIF says nothing; the picture may be whole
         pass
-    known = {"xmp", "XML:com.adobe.xmp"}
     if image.format == "PNG":
         found += [
             Text("PNG", str(key), _read(value))
             for key, value in image.info.items()
-            if isinstance(value, str) and key not in known
+            if isinstance(value, str) and key not in _PACKETS
         ]
         # ComfyUI's own chunk, in pictures that move.
         for kind, chunk, *_ in getattr(image, "private_chunks", ()):

@@ -133,8 +133,9 @@ def _patches(faces: Faces, seed: int) -> Tensor:
     rng = np.random.default_rng(seed)
     patches = []
     for place in places(faces):
+        crop = faces.face(place).image
         for _ in range(_PATCHES):
-            image = _sized(faces.face(place).image, rng)
+            image = _sized(crop, rng)
             y, x = (int(rng.integers(side - PATCH + 1)) for side in image.shape[:2])
             patches.append(torch.from_numpy(image[y : y + PATCH, x : x + PATCH].transpose(2, 0, 1).copy()))
     return torch.stack(patches)
