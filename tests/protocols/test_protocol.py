@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_what_is_wrong_in_the_file_is_said_at_once(small: Path, old: str, new: s
     small.write_text(text.replace(old, new, 1))
     with pytest.raises(UnmaskError, match=message):
         read_protocol(small)
+
+
+def test_a_protocol_may_be_like_one_beside_it(small: Path) -> None:
+    other = small.with_name("other.toml")
+    other.write_text(f'like = "{small.name}"\nname = "other"\nseeds = [7]\n')
+    first, second = read_protocol(small), read_protocol(other)
+    assert second == dataclasses.replace(first, name="other", seeds=(7,))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('like = "protocol.toml"\n', "name is missing"),
+        ('like = "../protocol.toml"\n', "file name of a protocol beside this one"),
+        ("like = 3\n", "file name of a protocol beside this one"),
+        ('like = "other.toml"\n', "itself like another"),
+        ('like = "gone.toml"\n', "gone.toml: cannot read this protocol"),
+    ],
+)
+def test_what_a_protocol_cannot_be_like_is_said(small: Path, text: str, message: str) -> None:
+    other = small.with_name("other.toml")
+    other.write_text(text)
+    with pytest.raises(UnmaskError, match=message):
+        read_protocol(other)
 
 
 def test_the_committed_protocols_can_be_read() -> None:

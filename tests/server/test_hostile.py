@@ -261,9 +261,7 @@ def test_a_worker_that_the_system_refuses_costs_a_job(serve: Callable[..., Servi
     server.end()
 
 
-def test_time_is_limited_and_results_go_when_they_said_they_would(
-    serve: Callable[..., Serving], photo: Path
-) -> None:
+def test_time_is_limited_and_results_go_when_they_said_they_would(serve: Callable[..., Serving], photo: Path) -> None:
     server = serve(timeout=0.3, keep=1.0)
     with server.held():  # at work it may reach the limit of processor time first
         answer = server.send(photo)
