@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.clips import portrait
+from tests.detectors import make_detector
 from unmask.detection import load_detector
 from unmask.detection.marks import Mark, find_marks, in_words
 from unmask.faces.texts import Text
@@ -137,15 +138,19 @@ def test_in_words() -> None:
     assert both.endswith("machine-made: a (XMP); c (PNG text b); digital source type in its content credentials")
 
 
-def test_a_mark_is_a_warning_and_changes_neither_verdict_nor_score(untrained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("threshold", "alone", "together"), [(1.0, "real", "uncertain"), (0.0, "fake", "fake")])
+def test_what_is_marked_is_not_called_real_and_keeps_its_score(
+    threshold: float, alone: str, together: str, tmp_path: Path
+) -> None:
     text = PngInfo()
     text.add_text("parameters", "Steps: 20, Sampler: Euler a")
     image = Image.fromarray(portrait())
     image.save(tmp_path / "marked.png", pnginfo=text)
     image.save(tmp_path / "plain.png")
-    detector = load_detector(untrained)
+    detector = load_detector(make_detector(tmp_path / "detector", threshold=threshold))
     marked, plain = detector.detect(tmp_path / "marked.png"), detector.detect(tmp_path / "plain.png")
-    assert (marked.verdict, marked.score) == (plain.verdict, plain.score)
+    assert (plain.verdict, marked.verdict) == (alone, together)
+    assert marked.score == plain.score
     says = "written by Stable Diffusion web UI"
     assert marked.to_json()["marks"] == [{"place": "PNG text parameters", "says": says}]
     assert plain.to_json()["marks"] == []

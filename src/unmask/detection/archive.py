@@ -47,7 +47,7 @@ SCHEMA = pa.schema(
 )
 
 #: Counts up when the same scores come to lead to another verdict, or the same file to other frames, faces or crops.
-_RULES = 4
+_RULES = 5
 
 #: Files of a part, and the seconds after which one is written at the latest.
 PART_FILES, PART_SECONDS = 512, 60.0

@@ -151,7 +151,8 @@ class Detector:
         made = in_words(marks, provenance is not None and provenance.says_synthetic)
         detection = replace(
             self._blank(called),
-            verdict=settled,
+            # Faces that a generator made as a whole show no seam: there is nothing to hold against what the file says.
+            verdict="uncertain" if made and settled == "real" else settled,
             score=scored[0].score if scored and scored[0].counted else None,
             kind=opened.kind,
             width=opened.width,

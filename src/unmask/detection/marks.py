@@ -1,8 +1,9 @@
 """Marks by which a file itself says that a machine made its picture, in metadata that anybody can read.
 
 Generators are asked to leave them (IPTC's digital source type; China's label of GB 45438-2025) or leave them by the
-way (the prompt from which a picture was made). They stand beside the verdict and never change it: metadata is lost
-when a picture is posted, and anybody can write it. Signed statements are :mod:`unmask.detection.provenance`.
+way (the prompt from which a picture was made). They make no file ``fake``, for anybody can write them, and their lack
+none ``real``, for they are lost when a picture is posted; but a file that has one is not called ``real``. Signed
+statements are :mod:`unmask.detection.provenance`.
 """
 
 from __future__ import annotations

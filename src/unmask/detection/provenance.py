@@ -1,7 +1,8 @@
 """What a file says about its own origin: content credentials (C2PA), read where ``c2pa`` is installed.
 
-They are shown beside a verdict and never change it: credentials say who signed what, not whether a face is genuine,
-and most files have none. Nothing is fetched: neither a manifest that lies elsewhere nor the state of a certificate.
+They are shown beside a verdict, which does not rest on them: credentials say who signed what, not whether a face is
+genuine, and most files have none. Only where they call the picture machine-made it is not called ``real``. Nothing is
+fetched: neither a manifest that lies elsewhere nor the state of a certificate.
 """
 
 from __future__ import annotations

@@ -134,6 +134,8 @@ def _sentence(detection: Detection) -> str:
         band = detection.uncertain
         if band is not None and band[0] <= detection.score <= band[1]:
             return f"{whose} scores {score}. Between {band[0]:.3f} and {band[1]:.3f} this detector does not decide."
+        if detection.says_made:
+            return f"{whose} scores {score}, but the file itself says that it, or a part of it, is machine-made."
         if next(track.verdict for track in detection.tracks if track.counted) == "real":
             return f"{whose} scores {score}, but one that is seen too briefly to count scores as fake."
         return f"{whose} scores {score}, but its picture is poorer than nearly all that this detector was tested on."
@@ -194,7 +196,7 @@ def _hottest(evidence: Evidence) -> str:
 
 
 def _credentials(found: Provenance) -> str:
-    """Content credentials in words; they stand beside the verdict and never change it."""
+    """Content credentials in words."""
     said = {
         "trusted": "It carries content credentials, unchanged and signed by somebody on the trust list.",
         "valid": "It carries content credentials that were not changed since; nobody here vouches for who signed them.",
@@ -202,12 +204,12 @@ def _credentials(found: Provenance) -> str:
         "elsewhere": "It names an address where its content credentials are kept; nothing was fetched.",
     }.get(found.state, "It carries content credentials that cannot be read.")
     if found.says_synthetic:
-        said += " They themselves call the picture machine-made."
+        said += " They themselves call the picture, or a part of it, machine-made."
     rows = [("Signed by", found.signer), ("On", found.time), ("Made with", found.generator)]
     rows += [("Actions", ", ".join(found.actions)), ("Source", ", ".join(found.sources))]
     rows += [("Problems", ", ".join(found.problems))]
     shown = definitions([(name, text(value)) for name, value in rows if value])
-    return f"<p>{said} The verdict does not rest on this.</p>{shown}"
+    return f"<p>{said} The score does not rest on this.</p>{shown}"
 
 
 def _sentence_case(value: str) -> str:

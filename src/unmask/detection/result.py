@@ -171,9 +171,8 @@ class Detection:
         error: one line, why the input could not be judged.
         warnings: what to keep in mind about the verdict, one sentence each, in plain words.
         provenance: what the file says about its own origin, see :mod:`unmask.detection.provenance`; None if it says
-            nothing or nobody can read it. It never changes the verdict.
-        marks: by which the file's metadata calls it machine-made, see :mod:`unmask.detection.marks`; a warning says so
-            too. They never change the verdict either.
+            nothing or nobody can read it.
+        marks: by which the file's metadata calls it machine-made, see :mod:`unmask.detection.marks`.
         notes: what the report could not show, and why; not part of the JSON.
         evidence, still: pictures for the report; not part of the JSON, empty unless asked for.
         card: of the detector that spoke, for the report; not part of the JSON.
@@ -199,6 +198,11 @@ class Detection:
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
     still: Still | None = field(default=None, repr=False)
     card: Card | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def says_made(self) -> bool:
+        """Whether the file itself says that it, or a part of it, is machine-made; then it is not called ``real``."""
+        return bool(self.marks) or (self.provenance is not None and self.provenance.says_synthetic)
 
     @property
     def frames(self) -> int:

@@ -35,7 +35,7 @@ export function spoken(job) {
   return `${job.name}: ${job.result.verdict}${value}`;
 }
 
-function sentence({ score: value, threshold, uncertain, verdict: word, kind, tracks }) {
+function sentence({ score: value, threshold, uncertain, verdict: word, kind, tracks, marks, provenance }) {
   if (value === null) {
     return tracks.length
       ? "Faces were found, but none that is large and steady enough to judge; the reasons are below."
@@ -47,6 +47,9 @@ function sentence({ score: value, threshold, uncertain, verdict: word, kind, tra
   if (word === "uncertain") {
     if (uncertain && uncertain[0] <= value && value <= uncertain[1]) {
       return `${whose} scores ${score(value)}. Between ${score(uncertain[0])} and ${score(uncertain[1])} this detector does not decide.`;
+    }
+    if (marks.length || provenance?.says_synthetic) {
+      return `${whose} scores ${score(value)}, but the file itself says that it, or a part of it, is machine-made.`;
     }
     if (tracks.find((track) => track.counted).verdict === "real") {
       return `${whose} scores ${score(value)}, but one that is seen too briefly to count scores as fake.`;
@@ -116,9 +119,9 @@ const CREDENTIALS = {
 
 function credentials({ state, signer, time, generator, actions, sources, says_synthetic: synthetic, problems }) {
   const told = CREDENTIALS[state] ?? "It carries content credentials that cannot be read.";
-  const said = synthetic ? `${told} They themselves call the picture machine-made.` : told;
+  const said = synthetic ? `${told} They themselves call the picture, or a part of it, machine-made.` : told;
   const rows = [["Signed by", signer], ["On", time], ["Made with", generator], ["Actions", actions?.join(", ")], ["Source", sources?.join(", ")], ["Problems", problems?.join(", ")]];
-  return [element("p", {}, `${said} The verdict does not rest on this.`), definitions(rows.filter(([, value]) => value))];
+  return [element("p", {}, `${said} The score does not rest on this.`), definitions(rows.filter(([, value]) => value))];
 }
 
 function facts(result) {
