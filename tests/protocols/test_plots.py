@@ -22,7 +22,7 @@ from unmask.protocols import measure, read_protocol, summarise
 from unmask.protocols.matching import matched_to_game
 from unmask.protocols.plots import Section, write_page
 from unmask.protocols.plots.curves import roc_curves, strength_curves
-from unmask.protocols.plots.gains import cost, forest
+from unmask.protocols.plots.gains import cost, forest, reach
 from unmask.protocols.plots.grids import heat_maps
 from unmask.protocols.plots.outcomes import GRID, Comparison, area, reliability, roc
 from unmask.protocols.plots.played import sigma_over_training
@@ -105,7 +105,7 @@ def test_cells_say_the_auc_and_the_gain(small: Path) -> None:
     assert texts(figure(level, "auc-game")) == ["100.0"] * 5
     assert texts(figure(gain, "gain-game")) == ["+25.0"] * 5
     assert "gain-plain" not in [panel.name for panel in gain.panels]
-    labels = [label.get_text() for label in figure(level, "auc-plain").axes[0].get_xticklabels()]
+    labels = [label.get_text() for label in figure(level, "auc-plain").axes[0].get_yticklabels()]
     assert labels == ["here: A", "here: B", "elsewhere: C"]
 
 
@@ -125,7 +125,7 @@ def test_a_manipulation_that_every_run_saw_is_marked(small: Path) -> None:
         )
     )
     level, _ = heat_maps(compare(small, finish(small, made_up)))
-    labels = [label.get_text() for label in figure(level, "auc-plain").axes[0].get_xticklabels()]
+    labels = [label.get_text() for label in figure(level, "auc-plain").axes[0].get_yticklabels()]
     assert labels == ["here: A *", "here: B", "elsewhere: C"]
 
 
@@ -306,3 +306,14 @@ def test_forest_without_a_control_has_plain_alone(small: Path) -> None:
     out = finish(small, lambda run, table: None if run.method == "matched" else made_up(run, table))
     section = forest(compare(small, out))
     assert [label.get_text() for label in section.panels[0].figure.axes[0].get_yticklabels()] == ["game − plain"]
+
+
+def test_the_frame_of_gains_holds_their_intervals_unless_they_are_endless() -> None:
+    def known(mean: float, low: float | None, high: float | None) -> dict[str, Any]:
+        return {"mean": mean, "low": low, "high": high, "with_sources": None}
+
+    assert reach([known(2.0, -1.0, 5.0)]) == pytest.approx(1.1 * 5)
+    assert reach([known(2.0, -50.0, 54.0)]) == pytest.approx(1.1 * 2)
+    assert reach([known(0.1, None, None)]) == pytest.approx(1.1)
+    within = {"low": -1.0, "high": 7.0}
+    assert reach([known(2.0, None, None) | {"with_sources": within}]) == pytest.approx(1.1 * 7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,7 @@ def forest(comparison: Comparison) -> Section:
             section.missing.append(f"{scope}: no two finished runs to compare have such cells.")
             continue
         figure, (axes,) = new_axes(0.28 * len(rows) + 0.9)
-        inner = [[known["mean"], *(known["with_sources"] or {}).values()] for _, _, known, _ in rows]
-        most = 1.25 * max(1.0, *(abs(value) for values in inner for value in values))
+        most = reach([known for _, _, known, _ in rows])
         axes.axvline(0, color=SOFT, lw=0.8)
         for place, (_, name, known, over_plain) in enumerate(rows):
             colour = comparison.looks[name].colour
@@ -58,6 +57,14 @@ def forest(comparison: Comparison) -> Section:
         section.panels.append(Panel(f"forest-{scope.lower()}", scope, figure))
     section.missing.extend(comparison.alone)
     return section
+
+
+def reach(gains: Sequence[Mapping[str, Any]]) -> float:
+    """How far from zero the frame goes: Student's t of two seeds may be endless, and would leave nothing to see."""
+    inner = [value for known in gains for value in (known["mean"], *(known["with_sources"] or {}).values())]
+    reach = max(1.0, *map(abs, inner))
+    ends = [abs(known[end]) for known in gains for end in ("low", "high") if known[end] is not None]
+    return 1.1 * max(reach, *(end for end in ends if end <= 3 * reach), 0.0)
 
 
 @styled()

@@ -57,24 +57,24 @@ def heat_maps(comparison: Comparison) -> tuple[Section, Section]:
     return level, gain
 
 
-def _columns(comparison: Comparison) -> list[tuple[str, str]]:
+def _rows(comparison: Comparison) -> list[tuple[str, str]]:
     return list(dict.fromkeys((cell.dataset, cell.manipulation) for cell in comparison.protocol.cells()))
 
 
-def _rows(comparison: Comparison) -> list[str]:
+def _columns(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(cell.quality for cell in comparison.protocol.cells()))
 
 
 def _table(comparison: Comparison, values: Values) -> tuple[Array, list[bool]]:
-    """(qualities, manipulations) in points of 100, NaN where nothing is tested; columns that every run has seen."""
+    """(manipulations, qualities) in points of 100, NaN where nothing is tested; rows that every run has seen."""
     columns, rows = _columns(comparison), _rows(comparison)
-    table, seen = np.full((len(rows), len(columns)), np.nan), [False] * len(columns)
+    table, seen = np.full((len(rows), len(columns)), np.nan), [False] * len(rows)
     for cell in comparison.protocol.cells():
         unseen = [cells for run, cells in values if comparison.protocol.scope(run, cell) in UNSEEN]
-        column = columns.index((cell.dataset, cell.manipulation))
-        seen[column] = not unseen
+        row = rows.index((cell.dataset, cell.manipulation))
+        seen[row] = not unseen
         held = unseen or [cells for _, cells in values]
-        table[rows.index(cell.quality), column] = 100 * np.mean([cells[cell.name] for cells in held])
+        table[row, columns.index(cell.quality)] = 100 * np.mean([cells[cell.name] for cells in held])
     return table, seen
 
 
@@ -83,25 +83,24 @@ def _figure(comparison: Comparison, values: Values, colours: str, norm: Normaliz
 
     columns, rows = _columns(comparison), _rows(comparison)
     table, seen = _table(comparison, values)
-    figure, (axes,) = new_axes(0.3 * len(rows) + 1.2)
+    # Manipulations, of which there are more, go down: their names are read without turning the head.
+    figure, (axes,) = new_axes(0.24 * len(rows) + 1.2)
     mesh = axes.pcolormesh(np.ma.masked_invalid(table), cmap=matplotlib.colormaps[colours], norm=norm)
     mesh.set_edgecolor("face")  # no seams between cells
-    several = len({dataset for dataset, _ in columns}) > 1
-    names = [f"{dataset}: {name}" if several else name for dataset, name in columns]
-    axes.set_xticks(
-        np.arange(len(columns)) + 0.5, [f"{name}{' *' * old}" for name, old in zip(names, seen, strict=True)]
-    )
-    axes.tick_params(axis="x", rotation=35 if len(columns) > 2 else 0)
+    several = len({dataset for dataset, _ in rows}) > 1
+    names = [name if not several or name == dataset else f"{dataset}: {name}" for dataset, name in rows]
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [f"{name}{' *' * old}" for name, old in zip(names, seen, strict=True)])
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.tick_params(axis="x", rotation=35 if len(columns) > 3 else 0)
     for label in axes.get_xticklabels():
-        label.set_horizontalalignment("right" if len(columns) > 2 else "center")
+        label.set_horizontalalignment("right" if len(columns) > 3 else "center")
         label.set_rotation_mode("anchor")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axes.tick_params(length=0)
     axes.invert_yaxis()
-    axes.set(xlabel="manipulation", ylabel="quality")
+    axes.set_xlabel("quality")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    size = min(9.5, 54 / len(columns))
+    size = min(9.0, 60 / len(columns))
     for (row, column), value in np.ndenumerate(table):
         if np.isnan(value):
             continue
