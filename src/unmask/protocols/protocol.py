@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from unmask.errors import UnmaskError
-from unmask.training.recipe import Recipe, build, read_recipe, read_toml
+from unmask.training.recipe import Recipe, build, read_based, read_recipe
 
 #: What a quick version changes in every run: enough to go through everything, nothing to learn from.
 QUICK = (
@@ -281,31 +281,15 @@ def _check_pattern(pattern: str, names: set[str]) -> None:
 def read_protocol(path: str | Path, *, quick: bool = False) -> Protocol:
     """Read a protocol file; ``quick`` gives its quick version (:meth:`Protocol.quick`).
 
-    A file with ``like = "other.toml"``, a protocol beside it, has all top-level keys of that one but its name, and its
-    own instead where it says them.
+    A protocol may name another one that it goes by, see :func:`unmask.training.recipe.read_based`.
 
     Raises:
         UnmaskError: it cannot be read, or a key or value does not fit; the message names it.
     """
-    content = _content(Path(path))
+    content = read_based(Path(path), "protocol")
     if "folder" in content:
         raise UnmaskError(path, "unknown key 'folder'")
     protocol = build(Protocol, {**content, "folder": str(Path(path).parent)}, str(path))
     for method in protocol.methods:  # a mistyped override is found now, not after hours
         protocol.recipe_of(Run(protocol.training.manipulations[0], method.name, protocol.seeds[0]), Path())
     return protocol.quick() if quick else protocol
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """What a protocol file says, together with the one it is like."""
-    content = read_toml(path, "protocol")
-    if "like" not in content:
-        return content
-    like = content.pop("like")
-    if not isinstance(like, str) or Path(like).name != like:
-        raise UnmaskError(path, f"like = {like!r}: expected the file name of a protocol beside this one")
-    other = read_toml(path.with_name(like), "protocol")
-    if "like" in other:
-        raise UnmaskError(path, f"like = {like!r}: that one is itself like another")
-    other.pop("name", None)
-    return {**other, **content}

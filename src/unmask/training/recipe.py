@@ -170,9 +170,7 @@ class Recipe:
 def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recipe:
     """Read a TOML recipe.
 
-    A recipe may name another one that it goes by: ``base = "FILE"``, relative to its own folder. What it says itself
-    takes the place of what that one says, key by key; only ``[adversary]`` does so as a whole, since options of one
-    player mean nothing to another.
+    A recipe may name another one that it goes by, see :func:`read_based`; ``[adversary]`` is replaced as a whole.
 
     Args:
         path: the file; its sections and keys are the fields of :class:`Recipe`.
@@ -181,7 +179,8 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
     Raises:
         UnmaskError: the file cannot be read, or a key or value does not fit; the message names it.
     """
-    content = _content(Path(path))
+    # Options of one player mean nothing to another.
+    content = read_based(Path(path), "recipe", whole=("adversary",))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator:
@@ -200,25 +199,36 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = ()) -> Recip
     return build(Recipe, content, str(path))
 
 
-def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What a file and the files it is based on say; ``above`` are those that led here."""
-    content = read_toml(path, "recipe")
+def read_based(
+    path: Path, kind: str, whole: typing.Container[str] = (), above: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """What a TOML file says together with the one that it goes by: ``base = "FILE"``, relative to its own folder.
+
+    What it says itself takes the place of what that one says, in sections key by key.
+
+    Args:
+        path: the file; errors call it a ``kind``.
+        kind: ``recipe`` or ``protocol``.
+        whole: sections that it replaces as a whole.
+        above: the files that led here.
+    """
+    content = _read_toml(path, kind)
     base = content.pop("base", None)
     if base is None:
         return content
     if not isinstance(base, str):
-        raise UnmaskError(path, f"base: expected the name of a recipe, got {base!r}")
+        raise UnmaskError(path, f"base: expected the name of a {kind}, got {base!r}")
     trail = (*above, path.resolve())
     if (path.parent / base).resolve() in trail:
-        raise UnmaskError(path, f"base: {base} is based on this recipe itself")
-    merged = _content(path.parent / base, trail)
+        raise UnmaskError(path, f"base: {base} is based on this {kind} itself")
+    merged = read_based(path.parent / base, kind, whole, trail)
     for name, section in content.items():
-        both = isinstance(section, dict) and isinstance(merged.get(name), dict) and name != "adversary"
+        both = isinstance(section, dict) and isinstance(merged.get(name), dict) and name not in whole
         merged[name] = {**merged[name], **section} if both else section
     return merged
 
 
-def read_toml(path: Path, kind: str) -> dict[str, Any]:
+def _read_toml(path: Path, kind: str) -> dict[str, Any]:
     """What a TOML file says; an error calls it a ``kind``."""
     try:
         with path.open("rb") as file:
