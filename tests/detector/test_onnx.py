@@ -19,7 +19,6 @@ from unmask.detector.file import BUNDLED
 from unmask.detector.onnx_scorer import CARD_KEY, OnnxScorer
 from unmask.errors import UnmaskError
 from unmask.faces import Box
-from unmask.game.classifier import second_view
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -119,24 +118,6 @@ def test_a_file_alone_and_a_newer_card_beside_it(exported: Path, tmp_path: Path,
     (tmp_path / "card.json").write_text(json.dumps({**text, "weights_sha256": "0" * 64}))
     with pytest.raises(UnmaskError, match="was not exported from the weights"):
         OnnxScorer.load(tmp_path)
-
-
-def test_two_views_are_in_the_model(tmp_path: Path, card: Card, state) -> None:
-    from unmask.detector.onnx_export import export_onnx
-
-    folder = save_detector(tmp_path / "detector", state, replace(card, views=2))
-    done = export_onnx(folder)
-    assert done.difference < 1e-4
-    two, one = OnnxScorer.load(folder), Scorer(card, state, device="cpu")
-    mirrored = [second_view(one.prepare([crop])) for crop in faces()]
-    views = one.log_odds(faces()), np.concatenate([one.log_odds_of(image) for image in mirrored])
-    assert two.log_odds(faces()) == pytest.approx(np.mean(views, axis=0), abs=0.05)  # of logits, here of three classes
-    assert np.abs(views[0] - two.log_odds(faces())).max() > 0.1
-    assert two.heat(faces()) == pytest.approx(one.heat(faces()), abs=1e-3)
-    text = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps({**text, "views": 1}))
-    with pytest.raises(UnmaskError, match=r"model\.onnx: was exported with views = 2, card\.json says 1"):
-        OnnxScorer.load(folder)
 
 
 def test_heat_maps_of_other_weights_are_refused(exported: Path, tmp_path: Path) -> None:

@@ -71,26 +71,6 @@ def test_the_command_from_tables_to_a_detector(
     assert all(getattr(after, name) == getattr(before, name) for name in kept)
 
 
-def test_another_number_of_views(
-    detector: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    (detector / "model.onnx").write_bytes(b"exported for one view")
-    assert main(["calibrate", str(detector), str(table), "--out", str(out), "--views", "2"]) == 0
-    before, after = read_detector(detector)[0], read_detector(out)[0]
-    assert (before.views, after.views) == (1, 2)
-    assert not (out / "model.onnx").exists()
-    rows = FaceTable.read(table)
-    scores = Scorer.load(out, device="cpu").score([rows.image(row) for row in range(len(rows))])
-    assert 0.03 < np.mean(scores[~rows.fake] >= after.threshold) <= 0.05
-    # What it has stays, unless it is asked for something else; in place an exported model would go on as it was.
-    assert main(["calibrate", str(out), str(table), "--out", str(out)]) == 0
-    assert read_detector(out)[0].views == 2
-    assert main(["calibrate", str(detector), str(table), "--out", str(detector), "--views", "2"]) == 2
-    assert "model.onnx: was exported with other views" in capsys.readouterr().err
-    assert read_detector(detector)[0] == before
-
-
 def test_one_name_in_two_data_sets_is_two_groups(detector: Path, table: Path, tmp_path: Path) -> None:
     rows = pq.read_table(table).to_pylist()
     write_faces(

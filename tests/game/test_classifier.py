@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from unmask import UnmaskError
 from unmask.detector import save_detector
-from unmask.game.classifier import Classifier, build_classifier, log_odds, second_view
+from unmask.game.classifier import Classifier, build_classifier, log_odds
 from unmask.game.normalisation import DualBatchNorm, ProcessBatchNorm, replace_batch_norms
 from unmask.game.weights import load_pretrained, wheel_file
 
@@ -27,26 +27,6 @@ def test_images_are_normalised_inside() -> None:
     classifier = small().eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(classifier(images), classifier.backbone((images - 0.5) / 0.5))
-
-
-def test_two_views_are_the_mean_of_an_image_and_its_mirrored_middle() -> None:
-    classifier = small().eval()
-    torch.nn.init.normal_(classifier.backbone.get_classifier().weight)
-    images = torch.rand(3, 3, 64, 64)
-    expected = (classifier(images) + classifier(second_view(images))) / 2
-    classifier.views = 2
-    assert torch.allclose(classifier(images), expected, atol=1e-5)
-    assert not torch.allclose(classifier(images), classifier(images.flip(-1)), atol=1e-5)
-
-
-def test_the_second_view() -> None:
-    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)  # brighter to the right
-    seen = second_view(ramp)
-    assert seen.shape == ramp.shape
-    # From the 61st pixel to the 4th: 3/64 of the side are left out on each.
-    assert seen[0, 0, 0, [0, -1]].tolist() == pytest.approx([60 / 63, 3 / 63], abs=1e-6)
-    assert torch.allclose(second_view(ramp.flip(-1)), seen.flip(-1), atol=1e-6)
-    assert torch.equal(second_view(ramp[..., :8, :8]), ramp[..., :8, :8].flip(-1))  # too small to leave out a pixel
 
 
 def test_five_classes_fold_to_one_probability() -> None:

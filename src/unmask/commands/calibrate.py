@@ -40,13 +40,6 @@ def add(commands: Any) -> None:
         help="share of validation fakes that may be called real (default: 0.1)",
     )
     calibrate.add_argument(
-        "--views",
-        type=int,
-        choices=(1, 2),
-        help="how often a face is looked at: 2 takes the mean with the mirrored middle of it, which costs twice the"
-        " time and is more accurate (default: as before)",
-    )
-    calibrate.add_argument(
         "--adversary",
         type=count,
         default=0,
@@ -57,7 +50,6 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dataclasses import replace
     from pathlib import Path
 
     if options.adversary and options.out is None:
@@ -66,18 +58,15 @@ def run(options: argparse.Namespace) -> int:
     from unmask.data.cut import other_cuts
     from unmask.data.table import FaceTable
     from unmask.detector import Scorer
-    from unmask.detector.file import CARD, find_detector, read_detector
+    from unmask.detector.file import CARD, find_detector
     from unmask.evaluation.recalibrate import recalibrate, write_card
     from unmask.writing import check_writable, make_folder
 
     if options.out is not None:  # said now, not after the scoring
         make_folder(options.out)
         check_writable(Path(options.out) / CARD)
-    card, weights = read_detector(options.detector)
-    if options.views not in (None, card.views):  # what was measured was measured with the others
-        card = replace(card, views=options.views, results={})
     table = FaceTable.read(options.tables, options.split)
-    scorer = Scorer(card, weights, device="cpu", name=options.detector)
+    scorer = Scorer.load(options.detector, device="cpu")
     if others := other_cuts(options.tables, scorer.card.crop):
         raise UnmaskError("calibrate", f"{others[0]}: a calibration on them would not hold for clips")
     with progress() as show:

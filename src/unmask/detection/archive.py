@@ -142,7 +142,7 @@ def _decided_by(detector: str) -> dict[str, Any]:
 
     card = read_card(find_detector(detector) / CARD)
     written = card.to_json()
-    deciding = {name: written[name] for name in ("calibration", "threshold", "uncertain", "tested", "views")}
+    deciding = {name: written[name] for name in ("calibration", "threshold", "uncertain", "tested")}
     return {
         "rules": _RULES,
         "detector": card.version,

@@ -30,10 +30,8 @@ def about_detector(card: Card, detections: Sequence[Detection]) -> str:
         rows.append(("Uncertain", text(f"from {low:.3f} to {high:.3f}{why}")))
     if card.tested is not None:
         rows.append(("Tested on", text(_tested(card.tested))))
-    twice = " and the mirrored middle of each" if card.views == 2 else ""
-    network = f"{card.backbone}, {card.input_size} px face crops{twice}, classes {', '.join(card.classes)}"
     rows += [
-        ("Network", text(network)),
+        ("Network", text(f"{card.backbone}, {card.input_size} px face crops, classes {', '.join(card.classes)}")),
         ("Licence", text(card.licence)),
     ]
     more = [(f"Measured: {_words(key)}", value) for key, value in _flat(card.results)]

@@ -98,7 +98,6 @@ class Card:
         tested: quality of the crops it was validated on, or None if nobody measured it.
         adversary: who plays against it in ``adversary.safetensors``: ``name`` and ``options`` as in a recipe, and
             where it comes from; None if there is none.
-        views: how often a crop is looked at, 1 or 2, see :class:`~unmask.game.classifier.Classifier`.
         weights_sha256: of ``model.safetensors``, written by ``save_detector``; empty in a card made by hand.
         format: of the card itself.
     """
@@ -122,7 +121,6 @@ class Card:
     uncertain_rule: str = ""
     tested: QualityLimits | None = None
     adversary: Mapping[str, Any] | None = None
-    views: int = 1
     weights_sha256: str = ""
     format: int = FORMAT
 
@@ -140,7 +138,6 @@ class Card:
         _check(len(set(self.classes)) == len(self.classes), "'classes' names a class twice")
         size = self.input_size
         _check(type(size) is int and 8 <= size <= 4096, f"input_size {size!r} is no whole number in 8..4096")
-        _check(type(self.views) is int and self.views in (1, 2), f"views {self.views!r} is neither 1 nor 2")
         for name in ("mean", "std"):
             value = getattr(self, name)
             _check(_are_numbers(value) and len(value) == 3, f"'{name}' needs 3 numbers")

@@ -66,7 +66,6 @@ class Scorer:
         except UnmaskError as error:
             raise UnmaskError(name, str(error)) from error
         _load(model, state_dict, name)
-        model.views = card.views
         model.float().eval().requires_grad_(False)
         self.model: Classifier = model.to(self.device).to(memory_format=torch.channels_last)
 

@@ -129,20 +129,16 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     """Put a card beside a copy of the files of a detector's folder, or into that folder itself.
 
     Raises:
-        UnmaskError: the folder cannot be written, or holds a model that was exported with other ``views``.
+        UnmaskError: the folder cannot be written.
     """
-    from unmask.detector.file import CARD, HEAT, ONNX, card_text, read_card
+    from unmask.detector.file import CARD, HEAT, ONNX, card_text
     from unmask.writing import make_folder, write_text
 
     make_folder(folder)
-    # An exported model takes the card beside it, if it is of the same weights and views.
-    exported = (source / ONNX, source / HEAT) if read_card(source / CARD).views == card.views else ()
     try:
-        if folder.resolve() == source.resolve():
-            if not exported and (source / ONNX).is_file():
-                raise UnmaskError(source / ONNX, "was exported with other views: write to another folder, or delete it")
-        else:
-            for file in (*sorted(source.glob("*.safetensors")), *exported):
+        if folder.resolve() != source.resolve():
+            # An exported model goes along: it is of the same weights, and takes the card beside it.
+            for file in (*sorted(source.glob("*.safetensors")), source / ONNX, source / HEAT):
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
     except OSError as error:

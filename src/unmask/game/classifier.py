@@ -9,7 +9,6 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unmask.errors import UnmaskError
@@ -19,19 +18,12 @@ from unmask.game.weights import load_pretrained
 
 #: Mean and standard deviation that map [0, 1] to [-1, 1], as in the published run.
 HALF = (0.5, 0.5, 0.5)
-#: Share of the side that :func:`second_view` leaves out on each; on validation data 1/32 to 1/16 are alike.
-EDGE = 3 / 64
 
 
 class Classifier(nn.Module):
     """From images (B, 3, H, W) in [0, 1] to logits (B, classes); class 0 is ``real``.
 
     The images are normalised inside, so that adversaries, codecs and noise all work on one scale.
-
-    Attributes:
-        classes: as given.
-        views: 1, or 2 if the logits are to be the mean of those of an image and of its :func:`second_view`. Twice the
-            work, for a finished detector.
     """
 
     mean: Tensor
@@ -43,15 +35,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.classes = tuple(classes)
-        self.views = 1
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        images = (images - self.mean) / self.std
-        if self.views == 1:
-            return self.backbone(images)
-        return self.backbone(torch.cat((images, second_view(images)))).unflatten(0, (2, -1)).mean(0)
+        return self.backbone((images - self.mean) / self.std)
 
     @property
     def has_auxiliary_norm(self) -> bool:
@@ -88,18 +76,6 @@ class Classifier(nn.Module):
                     key = plain + key.removeprefix(prefix)
             state[key] = tensor
         return state
-
-
-def second_view(images: Tensor) -> Tensor:
-    """The middle of images (B, C, S, S), :data:`EDGE` of the side less on each side, mirrored and scaled up to S.
-
-    Mirrored faces are as likely as others, and a detector finds faces now a little larger, now smaller: what speaks for
-    fake in one view alone is more often chance than what does so in both.
-    """
-    side = images.shape[-1]
-    edge = round(side * EDGE)
-    middle = images[..., edge : side - edge, edge : side - edge].flip(-1)
-    return F.interpolate(middle, size=(side, side), mode="bilinear", align_corners=False)
 
 
 class FullPrecisionLinear(nn.Linear):
