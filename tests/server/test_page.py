@@ -107,6 +107,16 @@ def test_a_picture_that_calls_itself_machine_made(
     assert "uncertain" in shown
 
 
+def test_a_name_does_not_hide_its_ending(page: playwright.Page, server: Serving, photo: Path) -> None:
+    page.goto(server.url)
+    file = {"name": "a\u202egpj.exe.png", "mimeType": "image/png", "buffer": photo.read_bytes()}
+    page.get_by_label("Choose files").set_input_files(file)
+    _until_done(page)
+    assert page.locator("article h3").inner_text() == "agpj.exe.png"
+    page.goto(server.url + "/" + page.get_by_role("link", name="Report on").get_attribute("href"))
+    assert page.locator("h2").first.inner_text() == "agpj.exe.png"
+
+
 def test_the_box_is_on_the_face(page: playwright.Page, server: Serving, photo: Path) -> None:
     page.goto(server.url)
     page.get_by_label("Choose files").set_input_files(photo)

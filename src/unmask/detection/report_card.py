@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from os import fspath
 from typing import TYPE_CHECKING, Any
 
 from unmask.detection.result import Detection
+from unmask.printing import printable
 
 if TYPE_CHECKING:
     from unmask.detector import Card, QualityLimits
@@ -92,5 +92,5 @@ def definitions(rows: Sequence[tuple[str, str]], stack: bool = False) -> str:
 
 
 def text(value: str) -> str:
-    """Escaped, on one line, and free of bytes that are no text (undecodable file names)."""
-    return escape(fspath(value).encode("utf-8", "backslashreplace").decode())
+    """Escaped, on one line; what does not show (undecodable bytes, marks that turn letters round) becomes escapes."""
+    return escape(printable(" ".join(value.split())))

@@ -14,7 +14,9 @@ const items = [];
 
 /** Where a file stands: waiting -> uploading -> queued -> running -> done or failed. */
 class Item {
-  constructor(name, file = null, id = null) {
+  constructor(called, file = null, id = null) {
+    // As the server does. What does not show may turn the order of letters, and with it the ending of a name.
+    const name = called.replace(/\p{C}/gu, "");
     Object.assign(this, { name, file, id, request: null, gone: false, followed: false });
     this.bar = element("progress", { max: 1, value: 0, "aria-label": `Progress of ${name}` });
     this.text = element("span", { class: "small soft number" }, "Waiting");
