@@ -85,7 +85,7 @@ function add(files) {
     get("list").prepend(item.node);
     if (about && file.size > about.limits.max_bytes) {
       item.file = null;
-      item.fail(`it has ${size(file.size)}, more than the ${size(about.limits.max_bytes)} allowed`);
+      item.fail(`the file has more than the ${size(about.limits.max_bytes)} allowed`);
     } else if (!file.size) {
       item.file = null;
       item.fail("the file is empty");
