@@ -15,6 +15,18 @@ from tests.server.serving import Serving
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
+#: The words inside an element that lie on one another.
+MEETING = """row => {
+    const words = [...row.children].flatMap((span) => {
+        const range = document.createRange();
+        range.selectNodeContents(span);
+        return [...range.getClientRects()].map((box) => ({ box, text: span.textContent }));
+    });
+    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 4 && b.top < a.bottom - 4;
+    const met = (one, at) => words.slice(at + 1).some((other) => meet(one.box, other.box));
+    return words.filter(met).map(({ text }) => text);
+}"""
+
 # The sync API of playwright leaves its event loop to the garbage collector.
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
@@ -115,6 +127,21 @@ def test_a_name_does_not_hide_its_ending(page: playwright.Page, server: Serving,
     assert page.locator("article h3").inner_text() == "agpj.exe.png"
     page.goto(server.url + "/" + page.get_by_role("link", name="Report on").get_attribute("href"))
     assert page.locator("h2").first.inner_text() == "agpj.exe.png"
+
+
+def test_large_text_and_forced_colours(page: playwright.Page, server: Serving, photo: Path) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto(server.url)
+    page.get_by_label("Choose files").set_input_files(photo)
+    _until_done(page)
+    assert page.locator(".drop .button").evaluate("button => getComputedStyle(button).borderStyle") == "solid"
+    for address in ("", page.get_by_role("link", name="Report on").get_attribute("href")):
+        page.goto(f"{server.url}/{address}")
+        playwright.expect(page.locator(".heads").first).to_be_visible()
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        for row in (".ends", ".heads"):
+            assert page.locator(f"{row} >> nth=0").evaluate(MEETING) == [], address
 
 
 def test_the_box_is_on_the_face(page: playwright.Page, server: Serving, photo: Path) -> None:

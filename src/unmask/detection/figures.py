@@ -32,22 +32,20 @@ def badge(detection: Detection) -> str:
 def scale_bar(score: float, threshold: float, uncertain: tuple[float, float] | None) -> str:
     """The score on a bar from 0 to 1 with the threshold and, if there is one, the uncertain band."""
     at = f"left:clamp(1.4em,{100 * score:.1f}%,100% - 1.4em)"
+    under = f"left:clamp(4.5em,{100 * threshold:.1f}%,100% - 4.5em)"
     band = ""
     if uncertain is not None:
         low, high = uncertain
         band = f'<i class="band" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></i>'
     label = f"Score {score:.3f} on a scale from 0, real, to 1, fake. Threshold {threshold:.3f}."
-    # Under its tick, one line lower where it would meet the words at the ends.
-    narrow = "" if 0.3 <= threshold <= 0.7 else " narrow"
-    place = min(max(threshold, 0.18), 0.82) if narrow else threshold
     return (
         f'<div class="scale" role="img" aria-label="{label}">'
         f'<div class="at number"><span style="{at}">{score:.3f}</span></div>'
         f'<div class="bar"><i class="zone" style="left:{100 * threshold:.1f}%"></i>{band}'
         f'<i class="tick" style="left:{100 * threshold:.1f}%"></i>'
         f'<i class="mark" style="left:{100 * score:.1f}%"></i></div>'
-        f'<div class="ends number{narrow}"><span>0 real</span><span>fake 1</span>'
-        f'<span class="limit" style="left:{100 * place:.1f}%">threshold {threshold:.3f}</span></div></div>'
+        f'<div class="ends number"><span>0 real</span><span>fake 1</span>'
+        f'<span class="limit" style="{under}">threshold {threshold:.3f}</span></div></div>'
     )
 
 
