@@ -23,7 +23,7 @@ from unmask.protocols.matching import matched_to_game
 from unmask.protocols.plots import Section, write_page
 from unmask.protocols.plots.curves import roc_curves, strength_curves
 from unmask.protocols.plots.gains import cost, forest, reach
-from unmask.protocols.plots.grids import heat_maps
+from unmask.protocols.plots.grids import _ink, heat_maps
 from unmask.protocols.plots.outcomes import GRID, Comparison, area, reliability, roc
 from unmask.protocols.plots.played import sigma_over_training
 from unmask.protocols.plots.style import looks
@@ -107,6 +107,17 @@ def test_cells_say_the_auc_and_the_gain(small: Path) -> None:
     assert "gain-plain" not in [panel.name for panel in gain.panels]
     labels = [label.get_text() for label in figure(level, "auc-plain").axes[0].get_yticklabels()]
     assert labels == ["here: A", "here: B", "elsewhere: C"]
+
+
+@pytest.mark.parametrize("colours", ["cividis", "RdBu"])
+def test_the_number_in_a_cell_can_be_read(colours: str) -> None:
+    import matplotlib
+
+    grounds = matplotlib.colormaps[colours](np.linspace(0, 1, 256))[:, :3]
+    linear = np.where(grounds <= 0.04045, grounds / 12.92, ((grounds + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    dark = np.array([_ink(each) == "#000000" for each in grounds])
+    assert np.where(dark, (luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05)).min() > 4.5
 
 
 def test_a_cell_is_of_the_trainings_that_never_saw_its_manipulation(small: Path) -> None:

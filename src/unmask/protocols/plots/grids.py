@@ -104,8 +104,13 @@ def _figure(comparison: Comparison, values: Values, colours: str, norm: Normaliz
     for (row, column), value in np.ndenumerate(table):
         if np.isnan(value):
             continue
-        red, green, blue, _ = matplotlib.colormaps[colours](norm(value))
-        ink = "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "#ffffff"
+        ink = _ink(matplotlib.colormaps[colours](norm(value)))
         text = format(round(value, 1) + 0.0, form).replace("-", "−")  # no minus before a zero
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", size=size, color=ink)
     return figure
+
+
+def _ink(ground: Sequence[float]) -> str:
+    """Black or white, whichever stands out more on a colour (contrast ratio of WCAG 2)."""
+    red, green, blue = (((value + 0.055) / 1.055) ** 2.4 for value in ground[:3])
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
