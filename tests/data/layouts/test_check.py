@@ -116,7 +116,7 @@ def test_names_are_printed_as_they_are_or_escaped(tmp_path: Path, capsys: pytest
 
 
 def test_what_cannot_be_read_at_all(tmp_path: Path) -> None:
-    with pytest.raises(UnmaskError, match="no such folder"):
+    with pytest.raises(UnmaskError, match="no such file or folder"):
         check("ffpp", tmp_path / "absent")
     with pytest.raises(UnmaskError, match="the folder"):
         check("uadfv", build("uadfv", tmp_path / "data"), tmp_path / "absent" / "check.json")

@@ -63,7 +63,7 @@ def test_the_folder_around_it_will_do(layout: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", TREES)
 def test_nothing_to_read(layout: str, tmp_path: Path) -> None:
-    with pytest.raises(UnmaskError, match="no such folder"):
+    with pytest.raises(UnmaskError, match="no such file or folder"):
         read_layout(layout, tmp_path / "absent")
     with pytest.raises(UnmaskError, match="the folder is empty"):
         read_layout(layout, tmp_path)

@@ -198,6 +198,6 @@ def test_a_csv_that_is_none(tmp_path: Path) -> None:
 
 def test_a_csv_without_its_columns(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("file,truth\na.mp4,real\n")
-    index = read_layout("csv", tmp_path)
-    assert index.clips == ()
-    assert index.problems[0].reason.startswith("has no columns `path` and `label`")
+    expected = r"holds nothing of the layout csv; expected .*path, label and where known .*c.csv: has no columns `path`"
+    with pytest.raises(UnmaskError, match=expected):
+        read_layout("csv", tmp_path)

@@ -250,7 +250,7 @@ def test_progress_where_there_is_no_terminal(
     [
         (["folders"], "prepare: needs LAYOUT, SRC and OUT"),
         (["no-layout", ".", "OUT"], "layout 'no-layout': expected one of"),
-        (["folders", "nowhere", "OUT"], "nowhere: no such folder"),
+        (["folders", "nowhere", "OUT"], "nowhere: no such file or folder"),
         (["folders", "SRC", "OUT", "--shard", "2/2"], "prepare: a shard is i/n with 0 <= i < n"),
         (["folders", "SRC", "OUT", "--margin", "0"], "prepare: margin must be in"),
         (["folders", "SRC", "OUT", "--shift-y", "2"], "prepare: shift_y must be in"),

@@ -178,7 +178,7 @@ _ALL = (
         "A CSV file",
         """
         FILE.csv with columns path, label        (real or fake)
-        and where known method, split, source, video, quality, dataset
+        where known also method, split, source, video, quality, dataset
         """,
         read_csv,
     ),
@@ -203,7 +203,7 @@ def read_layout(name: str, src: str | Path) -> Index:
     layout, path = LAYOUTS[name], Path(src)
     try:
         if not path.exists():
-            raise UnmaskError(src, "no such folder")
+            raise UnmaskError(src, "no such file or folder")
         if path.is_dir() and not any(path.iterdir()):
             raise UnmaskError(src, "the folder is empty")
         inner = [path]

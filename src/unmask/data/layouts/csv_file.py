@@ -26,7 +26,7 @@ def read_csv(src: Path, findings: Findings) -> bool:
     rows = list(findings.read_rows(file))
     if not rows or not {"path", "label"} <= rows[0][1].keys():
         findings.problem(file, "has no columns `path` and `label` in its first line, or no row")
-        return bool(rows)
+        return False
     if unknown := sorted(name for name in rows[0][1] if name and name not in COLUMNS):
         findings.note(f"columns that are not read: {', '.join(unknown)}")
     frames: dict[str, list[Clip]] = {}
