@@ -246,9 +246,11 @@ def test_a_batch_in_parts_is_the_same_move(name: str) -> None:
 
 
 def test_unequal_parts_are_refused(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    classifier, _ = players()
+    classifier, adversary = players()
     with pytest.raises(ValueError, match=r"8 rows do not divide into game\.micro_batches = 3"):
         game(classifier, None, micro_batches=3).play(*batch)
+    with pytest.raises(ValueError, match="7 rows do not divide into a clean and an attacked half"):
+        game(classifier, adversary, adversarial="split").play(batch[0][:7], batch[1][:7])
     with pytest.raises(ValueError, match="at least 1"):
         RoundConfig(micro_batches=0)
 
@@ -280,3 +282,12 @@ def test_a_classifier_that_gives_no_logits_is_told_what_it_must_give(
     if adversary is not None:
         with pytest.raises(ValueError, match=message):
             adversary(*batch, Own(), measure=True)
+
+
+def test_an_adversary_of_one_s_own_is_told_what_it_must_give(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    class Mirror(Adversary):
+        def perturb(self, images: torch.Tensor, labels: torch.Tensor, classifier: nn.Module) -> torch.Tensor:  # type: ignore[override]
+            return images.flip(-1)
+
+    with pytest.raises(TypeError, match=r"Mirror\.perturb must return an Attack, not a Tensor"):
+        game(players()[0], Mirror()).play(*batch)

@@ -134,7 +134,8 @@ class Game:
         Without ``attacked`` the round is a plain one, on all rows, whoever the adversary is.
 
         Raises:
-            ValueError: the rows do not divide into ``micro_batches`` equal parts, or the classifier gives no logits.
+            ValueError: the rows do not divide into ``micro_batches`` equal parts, or into halves where they are
+                ``split``, or the classifier gives no logits.
         """
         if self.adversary is None or not attacked:
             return self._plain(images, labels)
@@ -142,6 +143,8 @@ class Game:
             clean, target = (images, labels), (images, labels)
         else:
             half = len(images) // 2
+            if len(images) != 2 * half:
+                raise ValueError(f"{len(images)} rows do not divide into a clean and an attacked half")
             clean, target = (images[:half], labels[:half]), (images[half:], labels[half:])
         simultaneous = self.config.play == "simultaneous" or (self.config.play == "auto" and self.adversary.learns)
         if not simultaneous and self.adversary.learns:

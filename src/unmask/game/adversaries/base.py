@@ -63,8 +63,13 @@ class Adversary(nn.Module, ABC):
             labels: (B,) class indices, 0 is real.
             classifier: any module from images to logits (B, classes); attacked in eval mode, left as it was.
             measure: also fill ``loss_before`` and ``loss_after`` (two more forward passes).
+
+        Raises:
+            TypeError: :meth:`perturb` gave something else than an :class:`Attack`.
         """
         attack = self.perturb(images, labels, classifier)
+        if not isinstance(attack, Attack):
+            raise TypeError(f"{type(self).__name__}.perturb must return an Attack, not a {type(attack).__name__}")
         if not measure:
             return attack
         with torch.no_grad(), attacked(classifier):
