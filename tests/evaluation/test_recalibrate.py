@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from unmask.data.table import FaceTable
 from unmask.data.writer import write_faces
 from unmask.detector import Scorer, read_detector
 from unmask.detector.adversary import fit_adversary
+from unmask.detector.card import QualityLimits
 from unmask.errors import UnmaskError
 from unmask.evaluation.recalibrate import fit_verdicts, recalibrate
 from unmask.evaluation.tested import measure_tested
@@ -142,6 +144,21 @@ def test_verdicts_are_what_a_card_takes() -> None:
     found = vars(fit_verdicts(odds, rng.random(500) < 1 / (1 + np.exp(-odds))))
     assert json.loads(json.dumps(found))["threshold"] == found["threshold"]
     assert found["uncertain"][0] < found["uncertain"][1] < found["threshold"]
+
+
+def test_limits_that_the_rows_cannot_tell_stay(detector: Path, table: Path, tmp_path: Path) -> None:
+    rows = [row | {"box": None} for row in pq.read_table(table).to_pylist()]
+    write_faces(tmp_path / "boxless.parquet", rows)
+    known = QualityLimits(crops=7, quantile=0.01, face_side=64.0, sharpness=0.5)
+    card, state = read_detector(detector)
+    scorer = Scorer(replace(card, tested=known), state, device="cpu")
+    found = recalibrate(scorer, FaceTable.read(tmp_path / "boxless.parquet")).card.tested
+    measured = measure_tested(FaceTable.read(tmp_path / "boxless.parquet"))
+    assert measured is not None
+    assert (measured.face_side, measured.crops) == (None, 240)
+    assert found == replace(measured, face_side=64.0)
+    write_faces(tmp_path / "few.parquet", rows[:90])
+    assert recalibrate(scorer, FaceTable.read(tmp_path / "few.parquet")).card.tested == known
 
 
 def test_few_crops_have_no_limits(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from unmask.evaluation.tested import measure_tested
 
 if TYPE_CHECKING:
     from unmask.data.table import FaceTable
-    from unmask.detector import Calibration, Card, Scorer
+    from unmask.detector import Calibration, Card, QualityLimits, Scorer
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ def recalibrate(
 ) -> Recalibration:
     """Fit calibration, threshold, uncertain band and tested ranges of a finished detector to validation rows.
 
-    The figures come from a fit to one half of the components, measured on the other; the card from all rows.
+    The figures come from a fit to one half of the components, measured on the other; the card from all rows. A limit of
+    picture quality that they cannot tell stays.
 
     Args:
         scorer: the detector.
@@ -121,7 +122,7 @@ def recalibrate(
     except UnmaskError:  # too few to hold any out, which the whole may still be enough for
         held_out = {}
     found = fit_verdicts(odds, fake, clusters, false_positive_rate, false_negative_rate)
-    card = replace(scorer.card, **vars(found), tested=measure_tested(table))
+    card = replace(scorer.card, **vars(found), tested=_tested(scorer.card.tested, measure_tested(table)))
     return Recalibration(card, held_out, left_out)
 
 
@@ -144,6 +145,13 @@ def write_card(source: Path, folder: Path, card: Card) -> None:
     except OSError as error:
         raise UnmaskError(folder, f"cannot be written: {error.strerror or error}") from error
     write_text(folder / CARD, card_text(card))
+
+
+def _tested(before: QualityLimits | None, now: QualityLimits | None) -> QualityLimits | None:
+    """What the rows tell of picture quality; what they cannot, as the size of faces without boxes, stays as it was."""
+    if before is None or now is None:
+        return now or before
+    return replace(now, **{name: vars(before)[name] for name, value in vars(now).items() if value is None})
 
 
 def _compare(
