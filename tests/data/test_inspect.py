@@ -212,7 +212,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["table", str(table)]) == 0
     output = capsys.readouterr().out
     assert "nothing is wrong" in output
-    assert "8 rows in 1 files; images 64 x 64 (8)" in output
+    assert "8 rows in 1 file; images 64 x 64 (8)" in output
     write_faces(table, [face(seed, video="v\x1b[31m", source="s") for seed in range(5)])
     assert main(["table", str(table), "--json", str(out), "--show", "1"]) == 1
     lines = capsys.readouterr().out.splitlines()

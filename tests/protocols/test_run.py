@@ -166,3 +166,6 @@ def test_usage(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--protocol", str(small)]) == 2
     assert main(["evaluate", "default", "--protocol", str(small), "--data", "d", "--out", "o"]) == 2
     assert "needs --out, and --data unless --summary-only" in capsys.readouterr().err
+    gone = str(small.parent / "gone")
+    assert main(["evaluate", "--protocol", str(small), "--out", gone, "--summary-only"]) == 2
+    assert f"{gone}: holds no finished run of" in capsys.readouterr().err

@@ -162,6 +162,8 @@ def _protocol(options: argparse.Namespace) -> int:
     else:
         protocol = run_protocol(options.protocol, options.data, out, jobs=options.jobs or 1, quick=options.quick)
     measured = measure(protocol, out, options.bootstrap)
+    if not measured:
+        raise UnmaskError(out, f"holds no finished run of {protocol.name}")
     summary = summarise(protocol, measured)
     if protocol.best and protocol.claim == "report":
         summary["evidence"] = evidence(summary)

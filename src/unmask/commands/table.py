@@ -7,7 +7,7 @@ from typing import Any
 
 from unmask.commands.terminal import FAILED, count, positive, print_table, progress
 from unmask.cores import cores
-from unmask.printing import cell, printable
+from unmask.printing import cell, counted, printable
 
 
 def add(commands: Any) -> None:
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         grid.add_row(*map(cell, names), *(f"{number:,}" for number in (each.rows, each.videos, each.sources)))
     print_table(grid)
     sizes = ", ".join(f"{size} ({number:,})" for size, number in list(found.sizes.items())[:4])
-    print(f"{found.rows:,} rows in {len(found.tables)} files; images {sizes or 'none'}")
+    print(f"{counted(found.rows, 'row')} in {counted(len(found.tables), 'file')}; images {sizes or 'none'}")
     for flag in found.flags:
         print(f"{flag.kind}: {printable(flag.message)}")
         for line in flag.rows[: options.show]:

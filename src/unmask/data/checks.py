@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from unmask.data.duplicates import near_pairs
 from unmask.data.table import FaceTable
+from unmask.printing import counted
 
 Rows = npt.NDArray[np.int64]
 
@@ -108,7 +109,7 @@ def _one_class(columns: Columns) -> Flag:
     for (split,), rows in zip(*columns.groups("split"), strict=True):
         if len(np.unique(columns.code("label")[rows])) == 1:
             findings.append(f"split {split!r}: all {len(rows)} rows are {columns.value('label', int(rows[0]))}")
-    return Flag("one-class split", f"{len(findings)} splits have one class only", tuple(findings))
+    return Flag("one-class split", f"{counted(len(findings), 'split')} of one class only", tuple(findings))
 
 
 def _twice(columns: Columns) -> Flag:
