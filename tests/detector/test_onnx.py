@@ -42,6 +42,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory, card: Card, state) -> Pat
     done = export_onnx(folder)
     assert (done.path, done.crops) == (folder / "model.onnx", 8)
     assert done.difference < 1e-4
+    assert done.heat_difference is not None
+    assert done.heat_difference < 1e-3
     return folder
 
 
@@ -130,12 +132,10 @@ def test_heat_maps_of_other_weights_are_refused(exported: Path, tmp_path: Path) 
         scorer.heat(faces())
 
 
-@pytest.mark.parametrize(
-    ("backbone", "explained"),
-    [("test_efficientnet", True), ("test_resnet", False), ("test_vit", False)],
-)
-def test_heat_maps_of_other_backbones(backbone: str, explained: bool, tmp_path: Path, card: Card) -> None:
-    """Where they cannot be exported the scores are all the same."""
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_where_heat_maps_cannot_be_exported_the_scores_are_all_the_same(
+    backbone: str, tmp_path: Path, card: Card
+) -> None:
     from unmask.detector.onnx_export import export_onnx
     from unmask.game.classifier import build_classifier
 
@@ -145,9 +145,8 @@ def test_heat_maps_of_other_backbones(backbone: str, explained: bool, tmp_path: 
     folder = save_detector(tmp_path / "detector", model.state_dict(), replace(card, backbone=backbone, input_size=160))
     done = export_onnx(folder)
     assert done.difference < 1e-4
-    assert (folder / "heat.onnx").exists() == explained
-    assert (done.heat_difference is not None) == explained
-    assert done.heat_difference is None or done.heat_difference < 1e-3
+    assert not (folder / "heat.onnx").exists()
+    assert done.heat_difference is None
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text" * 100])

@@ -73,7 +73,10 @@ def test_one_command_runs_everything_and_says_what_it_found(small: Path, capsys:
 
 def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     data, out = small.parent / "data", small.parent / "out"
-    small.write_text(small.read_text().replace("seeds = [0, 1]", "seeds = [0]"))
+    fewer = small.read_text().replace("seeds = [0, 1]", "seeds = [0]")
+    small.write_text(
+        fewer.replace('manipulations = ["A", "B"]\ntables = ["train', 'manipulations = ["A"]\ntables = ["train')
+    )
     code = "import sys; from unmask.protocols.runner import work; sys.exit(work(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, str(small), str(data), str(out)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -85,7 +88,7 @@ def test_a_killed_comparison_goes_on_where_it_was(small: Path) -> None:
     process.wait()
     first = [run for run in runner.protocol.runs() if runner.done(run)]
     times = {run.name: (out / run.name / "result.json").stat().st_mtime_ns for run in first}
-    assert 0 < len(first) < 6
+    assert 0 < len(first) < 3
 
     # What was trained or tested on other rows or other crops is not mixed with what is now.
     text = small.read_text()
