@@ -62,9 +62,9 @@ def forest(comparison: Comparison) -> Section:
 def reach(gains: Sequence[Mapping[str, Any]]) -> float:
     """How far from zero the frame goes: Student's t of two seeds may be endless, and would leave nothing to see."""
     inner = [value for known in gains for value in (known["mean"], *(known["with_sources"] or {}).values())]
-    reach = max(1.0, *map(abs, inner))
+    least = max(1.0, *map(abs, inner))
     ends = [abs(known[end]) for known in gains for end in ("low", "high") if known[end] is not None]
-    return 1.1 * max(reach, *(end for end in ends if end <= 3 * reach), 0.0)
+    return 1.1 * max([least, *(end for end in ends if end <= 3 * least)])
 
 
 @styled()
